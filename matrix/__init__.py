@@ -1,0 +1,1 @@
+"""What is tested: releases, models, devices, configs, and the words for what came of it."""

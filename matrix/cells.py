@@ -1,0 +1,179 @@
+"""The words of the matrix: frozen records that read the TOML, write the JSON and name every cell."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Literal
+
+import msgspec
+
+Id = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]+([.-][a-z0-9]+)*$")]
+"""A part of a cell's name: lower case letters, digits, single dots and dashes."""
+
+Sha = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{40}$")]
+
+Reason = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every record: immutable, keyword-only, strict about what it reads."""
+
+
+class Release(Record):
+    """One version of one engine, in one build."""
+
+    engine: Id
+    version: Id
+    channel: Literal["stable", "nightly"]
+    build: Literal["official", "third-party", "patched"]
+    """`third-party`: rebuilt by someone else; `patched`: runs on stand-ins of ours."""
+    build_note: str = ""
+    """What makes the build other than official, in one sentence."""
+    released: dt.date | None = None
+    device_kinds: tuple[str, ...] = ("cpu",)
+    """The kinds of device this build has kernels for."""
+    requirements: str | None = None
+    """Hashed requirement file of the virtual environment, relative to the matrix folder."""
+    build_from_source: tuple[str, ...] = ()
+    """Distributions of `requirements` that are compiled here from their source archive."""
+    build_env: dict[str, str] = {}
+    """Environment variables of that compilation."""
+
+    @property
+    def id(self) -> str:
+        return f"{self.engine}-{self.version}"
+
+
+class Config(Record):
+    """A named set of launch settings, in words that every engine's file translates."""
+
+    id: Id
+    description: str
+    dtype: Literal["model", "float32", "bfloat16"] = "model"
+    """`model`: the dtype the weights were released in."""
+    eager: bool = False
+    """True: no graph capture and no compilation."""
+    prefix_cache: bool = True
+    flash_attention: bool = True
+    """False: the engine's plainest attention, where it offers a choice."""
+    speed_counts: bool = False
+    """True for the settings that users run; only their speed is published."""
+
+
+class HubSource(Record, tag="hub", tag_field="from"):
+    """A repository on the Hugging Face Hub, pinned by commit."""
+
+    repo: str
+    revision: Sha
+
+
+class PackageSource(Record, tag="package", tag_field="from"):
+    """A Python package that carries a GGUF file of the model."""
+
+    requirements: str
+    """Hashed requirement file that names the one package, relative to the matrix folder."""
+    member: str
+    """The GGUF file's path inside the installed package."""
+
+
+class FolderSource(Record, tag="folder", tag_field="from"):
+    """A checkpoint folder on this machine."""
+
+    path: str
+
+
+class Model(Record):
+    """One set of released weights."""
+
+    id: Id
+    source: HubSource | PackageSource | FolderSource
+    architecture: str
+    dtype: Literal["bfloat16", "float16", "float32"]
+    """The dtype that the weights are served in."""
+    context_length: int
+    parameters_total: int | None = None
+    parameters_active: int | None = None
+    reference: str = "reference-5.23.0"
+    """The requirement file (without ending) of the environment that runs its reference forward pass."""
+    released: dt.date | None = None
+    licence: str | None = None
+    organisation: str | None = None
+    country: str | None = None
+    note: str = ""
+
+
+class Workload(Record):
+    """How much is asked of an engine: chosen per device, so that a cell ends in minutes."""
+
+    corpus_sequences: int
+    corpus_length: int
+    """Token ids per corpus sequence."""
+    decode_sequences: int
+    decode_prompt_length: int
+    decode_tokens: int
+    """Greedily generated per sequence and scored by the reference."""
+    speed_prompt_tokens: int
+    speed_output_tokens: int
+    speed_repeats: int
+    speed_concurrencies: tuple[int, ...]
+
+
+class Device(Record):
+    """A kind of machine that cells run on."""
+
+    id: Id
+    kind: str
+    """What a release must have kernels for: `cpu`, `cuda`, …"""
+    accelerators: int
+    workload: Workload
+    runner: tuple[str, ...] = ()
+    """GitHub Actions labels; empty: no runner, so left out of the nightly plan and said so."""
+    memory_gib: float | None = None
+
+
+class Profile(Record):
+    """A named choice of the matrix; `*` patterns select ids."""
+
+    id: Id
+    description: str
+    launcher: Literal["venv", "docker", "attach"]
+    releases: tuple[str, ...]
+    models: tuple[str, ...]
+    devices: tuple[str, ...]
+    configs: tuple[str, ...]
+
+
+class Exclusion(Record):
+    """Cells that are not run, and why."""
+
+    cells: str
+    reason: Reason
+    link: str | None = None
+
+
+class Expectation(Record):
+    """A status other than PASS that is known and explained, so that it does not fail a run."""
+
+    cells: str
+    probe: str
+    status: Literal["FAIL", "DEGRADED", "CRASH", "TIMEOUT"]
+    reason: Reason
+    link: Annotated[str, msgspec.Meta(pattern=r"^https?://")]
+
+
+class Cell(Record):
+    """release x model x device x config; `id` is its one name everywhere."""
+
+    release: Release
+    model: Model
+    device: Device
+    config: Config
+
+    @property
+    def id(self) -> str:
+        return "__".join((self.release.id, self.model.id, self.device.id, self.config.id))
+
+    @property
+    def dtype(self) -> str:
+        """The dtype that the engine is told to compute in."""
+        return self.model.dtype if self.config.dtype == "model" else self.config.dtype

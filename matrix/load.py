@@ -1,0 +1,164 @@
+"""Read the tables of the matrix strictly: the first wrong key dies, named by file, table and what is known."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from itertools import product
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from matrix.cells import Cell, Config, Device, Exclusion, Expectation, Model, Profile, Record, Release
+from matrix.errors import WrongInput
+
+PACKAGED = Path(__file__).parent
+"""The tables that come with the program."""
+
+R = TypeVar("R", bound=Record)
+
+
+class Matrix(Record):
+    """Everything the tables say, checked."""
+
+    folder: Path
+    releases: dict[str, Release]
+    models: dict[str, Model]
+    devices: dict[str, Device]
+    configs: dict[str, Config]
+    profiles: dict[str, Profile]
+    exclusions: tuple[Exclusion, ...]
+    expectations: tuple[Expectation, ...]
+
+    def cells(self) -> list[Cell]:
+        """Every cell that the tables span, before any rule."""
+        axes = product(self.releases.values(), self.models.values(), self.devices.values(), self.configs.values())
+        return [Cell(release=r, model=m, device=d, config=c) for r, m, d, c in axes]
+
+    def exclusion(self, cell: Cell) -> Exclusion | None:
+        """The first rule that leaves this cell out."""
+        return next((rule for rule in self.exclusions if fnmatchcase(cell.id, rule.cells)), None)
+
+    def expectation(self, cell_id: str, probe: str) -> Expectation | None:
+        """The first rule that foresees this probe's outcome."""
+        matching = (rule for rule in self.expectations if fnmatchcase(cell_id, rule.cells) and rule.probe == probe)
+        return next(matching, None)
+
+    def path(self, relative: str) -> Path:
+        """A data file that a table names."""
+        return self.folder / relative
+
+
+def load(folder: Path = PACKAGED, *, engines: Iterable[str], probes: Iterable[str]) -> Matrix:
+    """Read all six tables of a folder; raises WrongInput with one clear message."""
+    releases = _keyed(folder / "engines.toml", "release", Release)
+    models = _keyed(folder / "models.toml", "model", Model)
+    devices = _keyed(folder / "devices.toml", "device", Device)
+    configs = _keyed(folder / "configs.toml", "config", Config)
+    profiles = _keyed(folder / "profiles.toml", "profile", Profile)
+    rules = _read_toml(folder / "rules.toml")
+    _only_tables(folder / "rules.toml", rules, ("exclude", "expect"))
+    matrix = Matrix(
+        folder=folder,
+        releases=releases,
+        models=models,
+        devices=devices,
+        configs=configs,
+        profiles=profiles,
+        exclusions=tuple(_records(folder / "rules.toml", rules, "exclude", Exclusion)),
+        expectations=tuple(_records(folder / "rules.toml", rules, "expect", Expectation)),
+    )
+    _check_references(matrix, sorted(engines), sorted(probes))
+    return matrix
+
+
+def _keyed(path: Path, table: str, kind: type[R]) -> dict[str, R]:
+    document = _read_toml(path)
+    _only_tables(path, document, (table,))
+    keyed: dict[str, R] = {}
+    for index, record in enumerate(_records(path, document, table, kind)):
+        record_id: str = record.id  # type: ignore[attr-defined]  # every keyed record has an id
+        if record_id in keyed:
+            raise WrongInput(f"{path.name}: [[{table}]] number {index + 1}: duplicate id {record_id!r}")
+        keyed[record_id] = record
+    if not keyed:
+        raise WrongInput(f"{path.name}: no [[{table}]] in it")
+    return keyed
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise WrongInput(f"{path}: no such file; a matrix folder needs it") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise WrongInput(f"{path.name}: not TOML: {error}") from None
+
+
+def _only_tables(path: Path, document: dict[str, Any], known: Sequence[str]) -> None:
+    for name, value in document.items():
+        if name not in known:
+            raise WrongInput(f"{path.name}: unknown table {name!r}{did_you_mean(name, known)}")
+        if not isinstance(value, list):
+            raise WrongInput(f"{path.name}: {name!r} must be written [[{name}]], one block an entry")
+
+
+def _records(path: Path, document: dict[str, Any], table: str, kind: type[R]) -> list[R]:
+    entries = document.get(table, [])
+    return [_record(f"{path.name}: [[{table}]] number {i + 1}", entry, kind) for i, entry in enumerate(entries)]
+
+
+def _record(where: str, entry: dict[str, Any], kind: type[R]) -> R:
+    known = [field.encode_name for field in msgspec.structs.fields(kind)]
+    required = [field.encode_name for field in msgspec.structs.fields(kind) if field.required]
+    where += f" ({entry['id']})" if "id" in entry else ""
+    for key in entry:
+        if key not in known:
+            raise WrongInput(f"{where}: unknown key {key!r}{did_you_mean(key, known)}")
+    for key in required:
+        if key not in entry:
+            raise WrongInput(f"{where}: key {key!r} is missing; found {', '.join(sorted(entry)) or 'nothing'}")
+    try:
+        return msgspec.convert(entry, kind)
+    except msgspec.ValidationError as error:
+        raise WrongInput(f"{where}: {error}") from None
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """The tail of an error message: the nearest known word, or all of them."""
+    near = difflib.get_close_matches(word, known, n=1)
+    listed = f"known: {', '.join(known)}"
+    return f" (did you mean {near[0]!r}? {listed})" if near else f" ({listed})"
+
+
+def _check_references(matrix: Matrix, engines: Sequence[str], probes: Sequence[str]) -> None:
+    for release in matrix.releases.values():
+        if release.engine not in engines:
+            hint = did_you_mean(release.engine, engines)
+            raise WrongInput(f"engines.toml: {release.id}: unknown engine {release.engine!r}{hint}")
+        if release.requirements and not matrix.path(release.requirements).is_file():
+            raise WrongInput(f"engines.toml: {release.id}: no file {release.requirements!r} in the matrix folder")
+    for profile in matrix.profiles.values():
+        _check_patterns(profile, "releases", profile.releases, matrix.releases)
+        _check_patterns(profile, "models", profile.models, matrix.models)
+        _check_patterns(profile, "devices", profile.devices, matrix.devices)
+        _check_patterns(profile, "configs", profile.configs, matrix.configs)
+    ids = [cell.id for cell in matrix.cells()]
+    for rule in (*matrix.exclusions, *matrix.expectations):
+        if not any(fnmatchcase(cell_id, rule.cells) for cell_id in ids):
+            raise WrongInput(f"rules.toml: {rule.cells!r} matches no cell; remove the rule or mend the pattern")
+    for expectation in matrix.expectations:
+        if expectation.probe not in probes:
+            hint = did_you_mean(expectation.probe, probes)
+            raise WrongInput(f"rules.toml: {expectation.cells!r}: unknown probe {expectation.probe!r}{hint}")
+
+
+def _check_patterns(profile: Profile, axis: str, patterns: Sequence[str], known: Iterable[str]) -> None:
+    known = list(known)
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in known):
+            hint = did_you_mean(pattern, known)
+            raise WrongInput(f"profiles.toml: {profile.id}: {axis}: {pattern!r} matches nothing{hint}")

@@ -1,0 +1,216 @@
+"""What came of a cell: measurements, verdicts and results, and their files.
+
+A run is a folder `results/<run id>/`. For each cell it holds one folder with, per probe, a measurement
+(`<probe>.measurement.json`, written before judging) and a result (`<probe>.result.json`). Large arrays lie in
+`tables/<sha256>.npz`, named by their content, so that cells share them.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import hashlib
+import io
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from matrix.cells import Cell, Record
+from matrix.errors import ReadinessError
+
+SCHEMA_VERSION = 1
+
+Table = dict[str, npt.NDArray[Any]]
+
+T = TypeVar("T")
+
+
+class Status(enum.Enum):
+    """The outcome of one probe of one cell; DESIGN's words."""
+
+    PASS = "PASS"
+    DEGRADED = "DEGRADED"
+    FAIL = "FAIL"
+    CRASH = "CRASH"
+    TIMEOUT = "TIMEOUT"
+    ERROR = "ERROR"
+    SKIP = "SKIP"
+    NOTRUN = "NOTRUN"
+    UNDECIDED = "UNDECIDED"
+
+    @property
+    def blames_engine(self) -> bool:
+        """True where the engine is at fault."""
+        return self in (Status.DEGRADED, Status.FAIL, Status.CRASH, Status.TIMEOUT)
+
+    @property
+    def decided(self) -> bool:
+        """True where the engine was judged or broke by itself."""
+        return self is Status.PASS or self.blames_engine
+
+
+class Verdict(Record):
+    """What a measurement means: a status and the sentence that explains it."""
+
+    status: Status
+    reason: str
+    evidence: dict[str, str] = {}
+    """Short named texts a reader may want: log tail, the first wrong position."""
+    numbers: dict[str, float] = {}
+    """Named numbers with their unit in the name, for tables and trends."""
+    expected: Status = Status.PASS
+    expected_reason: str = ""
+
+    @property
+    def unexpected(self) -> bool:
+        """True where it is news: the engine's fault unforeseen, or a foreseen fault that is gone."""
+        if self.status.blames_engine:
+            return self.status is not self.expected
+        return self.status is Status.PASS and self.expected is not Status.PASS
+
+
+class Measurement(Record):
+    """Raw numbers of one probe: `values` is JSON, `tables` hold arrays by name."""
+
+    values: dict[str, Any]
+    tables: dict[str, Table] = {}
+
+
+class Provenance(Record):
+    """Where a result comes from: enough to repeat it, nothing that names the machine."""
+
+    run_id: str
+    started_at: dt.datetime
+    """UTC."""
+    seconds: float
+    """Wall clock of this probe."""
+    harness_version: str
+    release_id: str
+    build: str
+    build_note: str
+    engine_version: str | None
+    """What the running engine says of itself."""
+    requirements_sha256: str | None
+    image_digest: str | None
+    model_digest: str | None
+    machine: str
+    """Processor, cores, memory, operating system."""
+    command: tuple[str, ...] = ()
+    """The engine's command line, with the environment and the model named by placeholders."""
+    startup_s: float | None = None
+
+
+class Result(Record):
+    """The file that everything else is made from."""
+
+    schema_version: int
+    cell: Cell
+    cell_id: str
+    probe: str
+    probe_version: int
+    tier: str
+    verdict: Verdict
+    provenance: Provenance
+    measurement: str | None = None
+    """File name of the measurement beside this result."""
+
+
+class SchemaError(ReadinessError):
+    """A result file that this version cannot read; the message says what to do."""
+
+
+class _StoredMeasurement(Record):
+    schema_version: int
+    values: dict[str, Any]
+    tables: dict[str, str]
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write atomically: a reader sees the old file or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write any record or JSON value atomically and indented."""
+    write_bytes(path, msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
+
+
+def read_json(path: Path, type: type[T]) -> T:
+    """Read one record; SchemaError names the file and what is wrong with it."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=type)
+    except (msgspec.MsgspecError, OSError) as error:
+        raise SchemaError(f"{path}: not a readable {type.__name__}: {error}") from error
+
+
+def read_result(path: Path) -> Result:
+    """Read one result; a schema version this code does not know is refused with advice."""
+    header = read_json(path, dict[str, Any])
+    version = header.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise SchemaError(
+            f"{path}: schema version {version!r}, this program reads {SCHEMA_VERSION}: "
+            "use the program version that wrote it, or run the cell again"
+        )
+    return read_json(path, Result)
+
+
+def write_result(run: Path, result: Result) -> Path:
+    """Store a result in its run; returns the file."""
+    path = run / result.cell_id / f"{result.probe}.result.json"
+    write_json(path, result)
+    return path
+
+
+def write_measurement(run: Path, cell_id: str, probe: str, measurement: Measurement) -> Path:
+    """Store a measurement and its tables; returns the measurement's file."""
+    names = {name: _write_table(run / "tables", table) for name, table in measurement.tables.items()}
+    path = run / cell_id / f"{probe}.measurement.json"
+    stored = _StoredMeasurement(schema_version=SCHEMA_VERSION, values=measurement.values, tables=names)
+    write_json(path, stored)
+    return path
+
+
+def read_measurement(path: Path) -> Measurement:
+    """Read a measurement with its tables from a run's cell folder."""
+    stored = read_json(path, _StoredMeasurement)
+    if stored.schema_version != SCHEMA_VERSION:
+        raise SchemaError(f"{path}: schema version {stored.schema_version}, this program reads {SCHEMA_VERSION}")
+    folder = path.parent.parent / "tables"
+    return Measurement(values=stored.values, tables={n: _read_table(folder / f) for n, f in stored.tables.items()})
+
+
+def _write_table(folder: Path, table: Table) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(table):
+        array = table[name]
+        digest.update(f"{name}:{array.dtype.str}:{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    file_name = f"{digest.hexdigest()}.npz"
+    if not (folder / file_name).exists():
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, allow_pickle=False, **table)
+        write_bytes(folder / file_name, buffer.getvalue())
+    return file_name
+
+
+def _read_table(path: Path) -> Table:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise SchemaError(f"{path}: not a readable table: {error}") from error

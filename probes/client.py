@@ -1,0 +1,206 @@
+"""The HTTP client of the probes: every wait has a deadline and looks at the engine's process too."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import aiohttp
+
+from matrix.cells import Record
+from matrix.errors import (
+    EngineBrokeProtocol,
+    EngineCrashed,
+    EngineTimedOut,
+    Infrastructure,
+    NonFiniteAnswer,
+    ReadinessError,
+)
+from probes.stopwatch import ENGINE, Stopwatch
+from runners import failure
+from runners.engine import Ask, Chunk, Generation, HttpRequest, Scores, Server
+
+T = TypeVar("T")
+
+REQUEST_DEADLINE_S = 300.0
+
+DEATH_WATCH_S = 10.0
+"""How long after a broken answer the process may take to be seen dead: a report may come before the exit does."""
+
+NOT_JSON_COMPLIANT = "not JSON compliant"
+"""What Python's JSON encoder says when an answer holds NaN or infinity."""
+
+
+class Arrival(Record):
+    """One event of a stream."""
+
+    chunk: Chunk
+    at_s: float
+    """Seconds from the sending of the request."""
+
+
+class Client:
+    """Asks one server; the time with at least one request under way counts as waiting for the engine."""
+
+    def __init__(
+        self, server: Server, session: aiohttp.ClientSession, watch: Stopwatch, deadline_s: float = REQUEST_DEADLINE_S
+    ) -> None:
+        self._server = server
+        self._session = session
+        self._watch = watch
+        self._deadline_s = deadline_s
+
+    async def score(self, token_ids: tuple[int, ...], top_k: int) -> Scores:
+        """Teacher-forced logprobs of given token ids: n-1 rows."""
+        engine = self._server.engine
+        assert engine.score is not None and engine.parse_scores is not None
+        parse = engine.parse_scores
+        answer = await self._post(engine.score(self._server.model, token_ids, top_k))
+        return _parsed(lambda: parse(answer, token_ids), answer)
+
+    async def generate(self, ask: Ask) -> Generation:
+        """One greedy generation."""
+        answer = await self._post(self._server.engine.generate(ask))
+        return _parsed(lambda: self._server.engine.parse_generation(answer), answer)
+
+    async def stream(self, ask: Ask) -> list[Arrival]:
+        """One streamed generation; raises EngineBrokeProtocol where it ends without a finish reason."""
+        arrivals: list[Arrival] = []
+        started = time.monotonic()
+        async with self._answer(self._server.engine.generate(ask)) as response:
+            async for event in _events(response):
+                chunk = _parsed(lambda event=event: self._server.engine.parse_chunk(event), event)  # type: ignore[misc]
+                arrivals.append(Arrival(chunk=chunk, at_s=time.monotonic() - started))
+        if not any(arrival.chunk.finished for arrival in arrivals):
+            raise EngineBrokeProtocol(f"the stream ended after {len(arrivals)} events without a finish reason")
+        return arrivals
+
+    async def _post(self, request: HttpRequest) -> Any:
+        async with self._answer(request) as response:
+            body = await response.read()
+        try:
+            return json.loads(body)  # takes NaN and Infinity, which are for the judge and no parse error
+        except ValueError:
+            raise EngineBrokeProtocol(f"{request.path} answered 200 with what is no JSON: {body[:200]!r}") from None
+
+    @asynccontextmanager
+    async def _answer(self, request: HttpRequest) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The 200 answer to a request; anything else leaves as the error that says who is to blame."""
+        timeout = aiohttp.ClientTimeout(total=self._deadline_s)
+        with self._watch.on(ENGINE):
+            try:
+                async with self._session.post(
+                    self._server.base_url + request.path, json=request.body, timeout=timeout
+                ) as response:
+                    if response.status != 200:
+                        body = await response.text(errors="replace")
+                        raise await self._refused(request, response.status, body)
+                    yield response
+            except TimeoutError:
+                raise await self._silent(request) from None
+            except aiohttp.ClientError as error:
+                raise await self._cut(request, error) from error
+
+    async def _silent(self, request: HttpRequest) -> ReadinessError:
+        late = EngineTimedOut(
+            f"{request.path} did not end within {self._deadline_s:.0f} s, though the process is alive"
+        )
+        return await self._death(wait_s=0) or self._with_log(late)
+
+    async def _cut(self, request: HttpRequest, error: aiohttp.ClientError) -> ReadinessError:
+        dead = await self._death(wait_s=DEATH_WATCH_S)
+        if dead is not None:
+            return dead
+        what = f"{request.path}: the connection broke while the server went on: {type(error).__name__}: {error}"
+        # Between us and a server that we did not start there may be a proxy, so its breaks prove nothing.
+        return self._with_log(EngineBrokeProtocol(what) if self._ours else Infrastructure(what))
+
+    async def _refused(self, request: HttpRequest, status: int, body: str) -> ReadinessError:
+        if NOT_JSON_COMPLIANT in body:
+            return NonFiniteAnswer(f"{request.path} answered {status}: its logprobs are not finite: {body[:200]}")
+        what = f"{request.path} answered {status}: {body[:300]}"
+        if status < 500:
+            return Infrastructure(f"our request was refused: {what}")
+        dead = await self._death(wait_s=DEATH_WATCH_S if self._ours else 0)
+        if dead is not None:
+            return dead
+        return self._with_log(EngineCrashed(what) if self._ours or status == 500 else Infrastructure(what))
+
+    @property
+    def _ours(self) -> bool:
+        return self._server.log_path is not None
+
+    async def _death(self, wait_s: float) -> ReadinessError | None:
+        """The error for the server's process if it ended, or ends within `wait_s`."""
+        end = time.monotonic() + (wait_s if self._ours else 0)
+        while (code := self._server.exit_code()) is None:
+            if time.monotonic() >= end:
+                return None
+            await asyncio.sleep(0.1)
+        return failure.explain_exit(code, self._log(), while_doing="serving")
+
+    def _with_log(self, error: ReadinessError) -> ReadinessError:
+        if self._ours:
+            error.add_note("\n".join(self._log().splitlines()[-failure.LOG_TAIL_LINES :]))
+        return error
+
+    def _log(self) -> str:
+        return failure.read_log(self._server.log_path) if self._server.log_path is not None else ""
+
+
+@asynccontextmanager
+async def connect(server: Server, watch: Stopwatch, deadline_s: float = REQUEST_DEADLINE_S) -> AsyncIterator[Client]:
+    """A client for the time of one measurement."""
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector, read_bufsize=2**22) as session:
+        yield Client(server, session, watch, deadline_s)
+
+
+async def in_flight(limit: int, jobs: list[Callable[[], Any]]) -> list[Any]:
+    """Run coroutines with at most `limit` at once; results in order, the first error wins and ends the rest."""
+    places = asyncio.Semaphore(limit)
+
+    async def run(job: Callable[[], Any]) -> Any:
+        async with places:
+            return await job()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(run(job)) for job in jobs]
+    except* ReadinessError as errors:
+        raise _first(errors) from None
+    return [task.result() for task in tasks]
+
+
+def _first(errors: BaseExceptionGroup[Any]) -> BaseException:
+    first = errors.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+def _parsed(parse: Callable[[], T], answer: Any) -> T:
+    """The engine's file read an answer; a shape it does not expect is the engine's break of its own API."""
+    try:
+        return parse()
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        shown = json.dumps(answer)[:300]
+        raise EngineBrokeProtocol(
+            f"an answer of unexpected shape ({type(error).__name__}: {error}): {shown}"
+        ) from error
+
+
+async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[Any]:
+    """The JSON of each `data:` line, up to `[DONE]` or the end."""
+    async for raw in response.content:
+        data = raw.strip().removeprefix(b"data:").strip()
+        if not raw.startswith(b"data:"):
+            continue
+        if data == b"[DONE]":
+            return
+        try:
+            yield json.loads(data)
+        except ValueError:
+            raise EngineBrokeProtocol(f"a stream event is no JSON: {data[:200]!r}") from None

@@ -1,0 +1,253 @@
+"""The pytest face: one item a cell and probe, engines started once a cell, one hook that writes every result."""
+
+from __future__ import annotations
+
+import datetime as dt
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+from matrix.errors import PrerequisiteNotMet, WrongInput
+from matrix.plan import Planned
+from matrix.results import Measurement, Result, Status, Verdict, write_measurement, write_result
+from probes.probe import Bench, Probe
+from probes.session import Options, Session, new_run_id
+from probes.stopwatch import Stopwatch
+from reports import junit, store
+from runners import cache, failure, reap
+from runners.engine import Server
+
+SESSION = pytest.StashKey[Session]()
+RECORD = pytest.StashKey["Record"]()
+CELL_START = pytest.StashKey[dict[str, float]]()
+
+
+class Record:
+    """What an item leaves for the hook that writes its result."""
+
+    def __init__(self) -> None:
+        self.started_at = dt.datetime.now(dt.UTC)
+        self.started = time.monotonic()
+        self.server: Server | None = None
+        self.bench: Bench | None = None
+        self.measurement: Path | None = None
+        self.verdict: Verdict | None = None
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("readiness", "the readiness matrix")
+    group.addoption("--cells", action="append", default=[], metavar="GLOB", help="run only cells whose id matches")
+    group.addoption("--profile", default="quick", help="profile of the matrix (default: quick)")
+    group.addoption("--matrix", default=None, metavar="DIR", help="folder with your own tables")
+    group.addoption("--launcher", default=None, help="venv or attach (default: the profile's)")
+    group.addoption("--results", default="results", metavar="DIR", help="where the run's folder is made")
+    group.addoption("--run-folder", default=None, metavar="DIR", help="the run's folder itself")
+    group.addoption("--junit", default="junit.xml", metavar="FILE", help="JUnit XML of the run")
+    group.addoption(
+        "--attached", default=None, metavar="FILE", help="a running server, as `readiness verify` writes it"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # pytest runs no fixture finalisers on SIGTERM, and an engine must never outlive its run.
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    worker: dict[str, Any] | None = getattr(config, "workerinput", None)
+    folder = worker["readiness_run"] if worker else config.getoption("--run-folder")
+    folder = folder or str(Path(config.getoption("--results")).resolve() / new_run_id())
+    given: dict[str, Any] = {"matrix": config.getoption("--matrix")} if config.getoption("--matrix") else {}
+    options = Options(
+        **given,
+        profile=config.getoption("--profile"),
+        select=tuple(config.getoption("--cells")),
+        launcher=config.getoption("--launcher"),
+        run=folder,
+        attached=config.getoption("--attached"),
+    )
+    try:
+        session = Session(options)
+        session.check_launcher()
+        _ = session.plan
+    except WrongInput as error:
+        raise pytest.UsageError(str(error)) from None
+    config.stash[SESSION] = session
+    config.stash[CELL_START] = {}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Every pytest-xdist worker writes into the same run."""
+    node.workerinput["readiness_run"] = str(node.config.stash[SESSION].run)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    session = config.stash[SESSION]
+    return f"readiness: {len(session.plan)} cells x {len(session.probes)} probes, results in {session.run}"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    session = metafunc.config.stash[SESSION]
+    if "planned" in metafunc.fixturenames:
+        cells = [
+            pytest.param(planned, id=planned.cell.id, marks=pytest.mark.xdist_group(planned.cell.id))
+            for planned in session.plan
+        ]
+        metafunc.parametrize("planned", cells, scope="session")
+    if "probe" in metafunc.fixturenames:
+        metafunc.parametrize("probe", [pytest.param(probe, id=name) for name, probe in session.probes.items()])
+
+
+@pytest.fixture(scope="session")
+def session(pytestconfig: pytest.Config) -> Session:
+    """The run that this process takes part in."""
+    return pytestconfig.stash[SESSION]
+
+
+@pytest.fixture(scope="session")
+def served(planned: Planned, session: Session) -> Iterator[tuple[Server, Bench]]:
+    """The cell's engine, started once for all its probes."""
+    watch = Stopwatch()
+    started = time.monotonic()
+    try:
+        with session.serve(planned, watch) as up:
+            yield up
+    finally:
+        session.write_timings(planned.cell, watch, time.monotonic() - started)
+
+
+@pytest.fixture
+def record(request: pytest.FixtureRequest) -> Record:
+    """Where this item leaves its evidence; asked for before the engine, so that it exists if the engine fails."""
+    return request.node.stash[RECORD]  # type: ignore[no-any-return]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    item.stash[RECORD] = Record()
+
+
+def examine(record: Record, session: Session, planned: Planned, probe: Probe, server: Server, bench: Bench) -> Verdict:
+    """Measure, store, judge: the measurement is on disk before anybody judges it."""
+    cell = planned.cell
+    record.server, record.bench = server, bench
+    if server.exit_code() is not None:
+        raise PrerequisiteNotMet("the engine had ended before this probe")
+    if probe.tier == "speed" and not cell.config.speed_counts:
+        return Verdict(status=Status.SKIP, reason=f"speed is not measured in config {cell.config.id!r}")
+    measurement = _measure(probe, server, planned, bench)
+    record.measurement = write_measurement(session.run, cell.id, probe.name, measurement)
+    record.verdict = probe.judge(measurement, cell)
+    return record.verdict
+
+
+def _measure(probe: Probe, server: Server, planned: Planned, bench: Bench) -> Measurement:
+    if probe.tier != "speed":
+        return probe.measure(server, planned.cell, bench)
+    with FileLock(cache.root() / "timing.lock"):
+        return probe.measure(server, planned.cell, bench)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Iterator[None]:
+    """The one place where results are written: after the call, or after a set-up that failed."""
+    outcome: Any = yield
+    report: pytest.TestReport = outcome.get_result()
+    if RECORD not in item.stash or "probe" not in getattr(item, "callspec", _NO_PARAMETERS).params:
+        return
+    if call.when == "call" or (call.when == "setup" and call.excinfo is not None):
+        result = _result(item, call)
+        write_result(item.config.stash[SESSION].run, result)
+        _shape(report, result.verdict)
+
+
+class _NoParameters:
+    params: dict[str, Any] = {}
+
+
+_NO_PARAMETERS = _NoParameters()
+
+
+def _result(item: pytest.Item, call: pytest.CallInfo[Any]) -> Result:
+    record, session = item.stash[RECORD], item.config.stash[SESSION]
+    planned, probe = item.callspec.params["planned"], item.callspec.params["probe"]  # type: ignore[attr-defined]
+    return session.result(
+        planned.cell,
+        probe,
+        _verdict(record, call, probe, session),
+        started_at=record.started_at,
+        seconds=time.monotonic() - record.started,
+        server=record.server,
+        source=record.bench.reference.checkpoint if record.bench else None,
+        measurement=record.measurement.name if record.measurement else None,
+    )
+
+
+def _verdict(record: Record, call: pytest.CallInfo[Any], probe: Probe, session: Session) -> Verdict:
+    if record.verdict is not None:
+        return record.verdict
+    if call.excinfo is None:
+        return Verdict(status=Status.ERROR, reason="the harness failed: the probe ended without a verdict")
+    error = call.excinfo.value
+    reason, evidence = failure.describe(error)
+    status = failure.status_of(error)
+    first = next(iter(session.probes))
+    if call.when == "setup" and status.blames_engine and probe.name != first:
+        return Verdict(status=Status.NOTRUN, reason=f"the engine did not become ready ({status.value}: see {first})")
+    return Verdict(status=status, reason=reason, evidence=evidence)
+
+
+def _shape(report: pytest.TestReport, verdict: Verdict) -> None:
+    """Say to pytest what a verdict means for the run, and to the reader what it is."""
+    good = verdict.status in (Status.PASS, Status.SKIP, Status.NOTRUN, Status.UNDECIDED)
+    fails = verdict.unexpected or verdict.status is Status.ERROR
+    report.outcome = "failed" if fails else "passed" if verdict.status is Status.PASS else "skipped"
+    report.longrepr = None if not fails and verdict.status is Status.PASS else verdict.reason  # type: ignore[assignment]
+    if report.outcome == "skipped":
+        report.longrepr = (str(report.fspath), 0, f"{verdict.status.value}: {verdict.reason}")
+    report.user_properties.append(
+        ("status", verdict.status.value if good or fails else f"known {verdict.status.value}")
+    )
+
+
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    status = dict(report.user_properties).get("status") if hasattr(report, "user_properties") else None
+    if status is None or (report.when != "call" and report.outcome == "passed"):
+        return None
+    return report.outcome, str(status)[0], str(status)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """On the one process that sees all: results for what never ran, JUnit XML, and no engine left behind."""
+    config = session.config
+    if hasattr(config, "workerinput") or SESSION not in config.stash or config.option.collectonly:
+        return
+    run = config.stash[SESSION]
+    if not run.run.exists():
+        return
+    _write_unrun(run)
+    found = store.read_run(run.run)
+    Path(config.getoption("--junit")).write_text(junit.render(found.results))
+    reap.reap(run.run.name)
+
+
+def _write_unrun(session: Session) -> None:
+    for planned in session.plan:
+        for probe in session.probes.values():
+            path = session.run / planned.cell.id / f"{probe.name}.result.json"
+            if not path.exists():
+                verdict = Verdict(status=Status.NOTRUN, reason="the run ended before this probe")
+                now = dt.datetime.now(dt.UTC)
+                result = session.result(
+                    planned.cell,
+                    probe,
+                    verdict,
+                    started_at=now,
+                    seconds=0.0,
+                    server=None,
+                    source=None,
+                    measurement=None,
+                )
+                write_result(session.run, result)

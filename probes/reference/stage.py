@@ -1,0 +1,120 @@
+"""The reference as a stage of its own: computed once per checkpoint, corpus and environment, shared by every cell."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from tokenizers import Tokenizer
+
+from matrix.cells import Record, Workload
+from matrix.errors import Infrastructure
+from matrix.results import Table
+from probes.stopwatch import REFERENCE, Stopwatch
+from runners import cache, models
+from runners.engine import Environment
+from runners.environments import Say
+from runners.models import Checkpoint
+
+HERE = Path(__file__).parent
+PROGRAM = HERE / "program.py"
+COVERAGE = HERE / "coverage.py"
+CORPUS = HERE.parent / "prompts" / "corpus.toml"
+
+TOP_K = 32
+"""Ids kept per position; engines list 20 at most as they are launched here."""
+
+
+class Coverage(Record):
+    """Tensor names that a checkpoint and its architecture do not share."""
+
+    tensors: int
+    """What the architecture has."""
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    mismatched: tuple[str, ...]
+
+
+class Reference(Record):
+    """The reference forward pass of one checkpoint, computed on demand and cached by content."""
+
+    checkpoint: Checkpoint
+    environment: Environment
+    workload: Workload
+    watch: Stopwatch
+    say: Say = lambda line: None
+
+    def corpus(self) -> Table:
+        """Token ids of the corpus with the reference's and its replicates' logprobs; arrays as `program.py` says."""
+        size = (self.workload.corpus_sequences, self.workload.corpus_length)
+
+        def build(folder: Path) -> None:
+            self.say(f"reference: {size[0]} x {size[1]} tokens in float32 and its bfloat16 replicates")
+            self._run(
+                "build", "--corpus", str(CORPUS), "--out", str(folder / "table.npz"),
+                "--sequences", str(size[0]), "--length", str(size[1]),
+            )  # fmt: skip
+
+        return self._table("corpus", (CORPUS.read_bytes(), repr(size).encode()), build)
+
+    def score(self, token_ids: Sequence[Sequence[int]], prompt_lengths: Sequence[int]) -> Table:
+        """The same for given sequences, padded to the longest; used for what an engine generated."""
+        asked = json.dumps(
+            {"token_ids": [list(map(int, ids)) for ids in token_ids], "prompt_lengths": list(prompt_lengths)}
+        )
+
+        def build(folder: Path) -> None:
+            (folder / "ids.json").write_text(asked)
+            self.say(f"reference: scoring {len(token_ids)} generated sequences")
+            self._run("score", "--ids", str(folder / "ids.json"), "--out", str(folder / "table.npz"))
+
+        return self._table("score", (asked.encode(),), build)
+
+    def coverage(self) -> Coverage:
+        """What the checkpoint lacks or has too much of, as transformers reports it."""
+
+        def build(folder: Path) -> None:
+            self.say("reference: checking the checkpoint's tensors")
+            answer = models.run_program(self.environment.python, "-P", str(COVERAGE), str(self.checkpoint.folder))
+            (folder / "coverage.json").write_text(answer.strip().splitlines()[-1])
+
+        key = self._key("coverage", (COVERAGE.read_bytes(),))
+        with self.watch.on(REFERENCE):
+            folder = cache.ensure("coverage", key, build, label=self._label)
+        answer = json.loads((folder / "coverage.json").read_text())
+        return msgspec.convert(answer, Coverage)
+
+    def tokenizer(self) -> Tokenizer:
+        """The checkpoint's tokenizer; it adds no special tokens unless told to."""
+        path = self.checkpoint.folder / "tokenizer.json"
+        try:
+            return Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises bare Exception
+            raise Infrastructure(f"{path.name} is not readable by the tokenizers library: {error}") from error
+
+    @property
+    def _label(self) -> str:
+        return f"reference of {self.checkpoint.folder.name}"
+
+    def _run(self, command: str, *arguments: str) -> None:
+        models.run_program(
+            self.environment.python, "-P", str(PROGRAM), command, "--model", str(self.checkpoint.folder),
+            "--top-k", str(TOP_K), *arguments,
+        )  # fmt: skip
+
+    def _table(self, command: str, asked: tuple[bytes, ...], build: Callable[[Path], None]) -> Table:
+        key = self._key(command, (PROGRAM.read_bytes(), *asked))
+        with self.watch.on(REFERENCE):
+            path = cache.ensure("references", key, build, label=self._label) / "table.npz"
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+
+    def _key(self, command: str, asked: tuple[bytes, ...]) -> str:
+        digest = hashlib.sha256(f"{command} {self.checkpoint.digest} {self.environment.folder.name} {TOP_K}".encode())
+        for part in asked:
+            digest.update(hashlib.sha256(part).digest())
+        return f"{command}-{digest.hexdigest()[:24]}"

@@ -1,0 +1,252 @@
+"""One run of the matrix inside pytest: the tables, the plan, the run's folder, and how a cell's server comes up."""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib.metadata
+import os
+import platform
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from matrix import load
+from matrix.cells import Cell, Model, Record
+from matrix.errors import Infrastructure, NeedsNetwork, NotSupported, WrongInput
+from matrix.plan import Planned, plan
+from matrix.results import SCHEMA_VERSION, Provenance, Result, Status, Verdict, read_json, write_json
+from probes import registry as probe_registry
+from probes.probe import Bench, Probe
+from probes.reference.stage import Reference
+from probes.stopwatch import ENVIRONMENT, HARNESS, REFERENCE, STARTUP, Stopwatch
+from runners import attach, prepare, venv
+from runners import registry as engine_registry
+from runners.engine import Launch, Server
+from runners.environments import Say
+from runners.models import Checkpoint
+from runners.prepare import Prepared
+
+SHIMS = Path(venv.__file__).parent / "shims"
+
+
+class Options(Record):
+    """What a run is asked to do; the same words on every front door."""
+
+    matrix: str = str(load.PACKAGED)
+    profile: str = "quick"
+    select: tuple[str, ...] = ()
+    launcher: str | None = None
+    """None: the profile's own."""
+    run: str = ""
+    """The run's folder."""
+    attached: str | None = None
+    """File of an `Attached`, for `readiness verify`."""
+
+
+class Attached(Record):
+    """A server that somebody else started, and the cell that stands for it."""
+
+    cell: Cell
+    base_url: str
+    model: str
+    """The name that the server knows the model by."""
+
+
+class Built(Record):
+    """How the building of one release's environment went, kept for the rest of the run."""
+
+    seconds: float
+    error: str | None = None
+    log: str = ""
+
+
+class Timings(Record):
+    """Seconds of one cell by part."""
+
+    cell_id: str
+    seconds: dict[str, float]
+
+
+def new_run_id() -> str:
+    """A name that sorts by time and is unique: UTC to the second and six random hexadecimal digits."""
+    return f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+class Session:
+    """Everything that the cells of one run share; made once per process."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.run = Path(options.run)
+        self.engines = engine_registry.engines()
+        self.probes = probe_registry.probes()
+        self.matrix = load.load(Path(options.matrix), engines=self.engines, probes=self.probes)
+        self.attached = read_json(Path(options.attached), Attached) if options.attached else None
+
+    @cached_property
+    def plan(self) -> list[Planned]:
+        """The cells of this run."""
+        if self.attached is not None:
+            return [Planned(cell=self.attached.cell)]
+        return plan(self.matrix, self.options.profile, self.options.select)
+
+    def check_launcher(self) -> None:
+        """Raise WrongInput for a launcher that cannot serve this run, before anything is started."""
+        launcher = self.options.launcher or self.matrix.profiles[self.options.profile].launcher
+        if launcher == "attach" and self.attached is None:
+            raise WrongInput("--launcher attach needs a server to attach to: use `readiness verify URL --model …`")
+        if launcher not in ("venv", "attach"):
+            raise WrongInput(f"launcher {launcher!r} is not part of this version; known: venv, and attach by `verify`")
+
+    def checkpoint(self, model: Model, say: Say = lambda line: None) -> Checkpoint:
+        """The model's Hugging Face folder."""
+        return prepare.checkpoint(self.matrix, model, say)
+
+    def reference(self, cell: Cell, source: Checkpoint, watch: Stopwatch, say: Say = lambda line: None) -> Reference:
+        """The reference forward pass of a cell's model."""
+        environment = prepare.reference_environment(self.matrix, cell.model, say)
+        return Reference(
+            checkpoint=source, environment=environment, workload=cell.device.workload, watch=watch, say=say
+        )
+
+    @contextmanager
+    def serve(self, planned: Planned, watch: Stopwatch) -> Iterator[tuple[Server, Bench]]:
+        """A cell's engine, up and ready, with the bench its probes need; takes it down at the end."""
+        cell = planned.cell
+        if planned.excluded is not None:
+            raise NotSupported(planned.excluded)
+        with watch.on(REFERENCE):
+            source = self.checkpoint(cell.model)
+            reference = self.reference(cell, source, watch)
+        bench = Bench(reference=reference, watch=watch)
+        if self.attached is not None:
+            engine = self.engines[cell.release.engine]
+            with attach.attach(engine, self.attached.base_url, self.attached.model, source.folder) as server:
+                yield server, bench
+        else:
+            with self._launched(cell, source, watch) as server:
+                yield server, bench
+
+    @contextmanager
+    def _launched(self, cell: Cell, source: Checkpoint, watch: Stopwatch) -> Iterator[Server]:
+        engine = self.engines[cell.release.engine]
+        unsupported = engine.supports(cell)
+        if unsupported is not None:
+            raise NotSupported(unsupported)
+        with watch.on(ENVIRONMENT):
+            self._raise_known_failure(cell)
+            prepared = prepare.prepare(self.matrix, cell, engine, source)
+        stack = ExitStack()
+        try:
+            with watch.on(STARTUP):
+                server = self._up(stack, cell, prepared, source)
+            yield server
+        finally:
+            with watch.on(STARTUP):
+                stack.close()
+
+    def _up(self, stack: ExitStack, cell: Cell, prepared: Prepared, source: Checkpoint) -> Server:
+        spec = Launch(
+            cell=cell,
+            environment=prepared.environment,
+            model_path=prepared.model_path,
+            port=venv.free_port(),
+            shims=SHIMS,
+            label=self.run.name,
+        )
+        engine = self.engines[cell.release.engine]
+        log = self.run / cell.id / "server.log"
+        deadline_s = venv.ready_deadline_s(source.size)
+        try:
+            return stack.enter_context(venv.launch(engine, spec, log, deadline_s=deadline_s))
+        except NeedsNetwork:
+            # Once more online: whether only the network was missing is worth knowing.
+            spec = msgspec.structs.replace(spec, online=True, port=venv.free_port())
+            return stack.enter_context(venv.launch(engine, spec, log, deadline_s=deadline_s))
+
+    def _raise_known_failure(self, cell: Cell) -> None:
+        """An environment that this run has failed to build is not tried again for each cell."""
+        built = self.failed_to_build(cell.release.id)
+        if built is not None:
+            error = Infrastructure(f"its environment could not be built: {built.error}")
+            error.add_note(built.log)
+            raise error
+
+    def failed_to_build(self, release_id: str) -> Built | None:
+        """How building a release's environment failed in this run, if it did."""
+        path = self.built_path(release_id)
+        built = read_json(path, Built) if path.is_file() else None
+        return built if built is not None and built.error is not None else None
+
+    def built_path(self, release_id: str) -> Path:
+        """Where the prepare stage leaves how a release's environment was built."""
+        return self.run / "environments" / f"{release_id}.json"
+
+    def result(
+        self, cell: Cell, probe: Probe, verdict: Verdict, *, started_at: dt.datetime, seconds: float,
+        server: Server | None, source: Checkpoint | None, measurement: str | None,
+    ) -> Result:  # fmt: skip
+        """A verdict with its provenance and with what the rules expect of it."""
+        foreseen = self.matrix.expectation(cell.id, probe.name)
+        if foreseen is not None:
+            verdict = msgspec.structs.replace(
+                verdict, expected=Status(foreseen.status), expected_reason=f"{foreseen.reason} ({foreseen.link})"
+            )
+        provenance = Provenance(
+            run_id=self.run.name,
+            started_at=started_at,
+            seconds=seconds,
+            harness_version=harness_version(),
+            release_id=cell.release.id,
+            build=cell.release.build,
+            build_note=cell.release.build_note,
+            engine_version=server.engine_version if server else None,
+            requirements_sha256=server.requirements_sha256 if server else None,
+            image_digest=server.image_digest if server else None,
+            model_digest=source.digest if source else None,
+            machine=machine(),
+            command=server.command if server else (),
+            startup_s=server.startup_s if server else None,
+        )
+        return Result(
+            schema_version=SCHEMA_VERSION, cell=cell, cell_id=cell.id, probe=probe.name, probe_version=probe.version,
+            tier=probe.tier, verdict=verdict, provenance=provenance, measurement=measurement,
+        )  # fmt: skip
+
+    def write_timings(self, cell: Cell, watch: Stopwatch, total_s: float) -> None:
+        """Store where a cell's time went; what no part accounts for is ours."""
+        spent = dict(watch.spent)
+        spent[HARNESS] = max(total_s - sum(spent.values()), 0.0)
+        write_json(self.run / cell.id / "timings.json", Timings(cell_id=cell.id, seconds=spent))
+
+
+def harness_version() -> str:
+    """This program's version."""
+    return importlib.metadata.version("readiness-matrix")
+
+
+def machine() -> str:
+    """Processor, cores, memory and system, without any name of the machine."""
+    cores = os.cpu_count()
+    memory_gib = psutil.virtual_memory().total / 2**30
+    return f"{_processor()}, {cores} cores, {memory_gib:.0f} GiB, {platform.system()} {platform.release()}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def now() -> tuple[dt.datetime, float]:
+    """Aware UTC for the record and a monotonic reading for durations."""
+    return dt.datetime.now(dt.UTC), time.monotonic()

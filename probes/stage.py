@@ -1,0 +1,97 @@
+"""The stage before the engines: environments side by side, model, reference. What fails is kept for its cells."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from matrix.cells import Cell, Model
+from matrix.errors import ReadinessError
+from matrix.results import write_json
+from probes.session import Built, Session
+from probes.stopwatch import Stopwatch
+from runners import prepare
+from runners.environments import environment_of
+from runners.models import Checkpoint
+from runners.progress import Board
+
+T = TypeVar("T")
+
+
+def stage(session: Session, board: Board) -> dict[str, float]:
+    """Make everything that the run's cells need and return the seconds that it took, by part.
+
+    A failure is no exception here: it belongs to the cells that need what failed, and they report it.
+    """
+    cells = [planned.cell for planned in session.plan if planned.excluded is None]
+    releases = {cell.release.id: cell for cell in cells} if session.attached is None else {}
+    by_model = {cell.model.id: cell for cell in cells}
+    started = time.monotonic()
+    with board.live(), ThreadPoolExecutor() as pool:
+        checkpoints = {name: pool.submit(_checkpoint, session, cell.model, board) for name, cell in by_model.items()}
+        environments = [pool.submit(_environment, session, cell, board) for cell in releases.values()]
+        for future in environments:
+            future.result()
+        environments_s = time.monotonic() - started
+        for name, cell in by_model.items():
+            _reference(session, cell, checkpoints[name], board)
+        if session.attached is None:
+            for cell in cells:
+                _weights(session, cell, checkpoints[cell.model.id], board)
+    return {"environments": environments_s, "model and reference": time.monotonic() - started - environments_s}
+
+
+def _environment(session: Session, cell: Cell, board: Board) -> None:
+    release = cell.release
+    started = time.monotonic()
+    error, log = None, ""
+    try:
+        with board.line(release.id) as say:
+            environment_of(release, session.matrix.folder, say)
+    except ReadinessError as failure:
+        error, log = str(failure), "\n".join(getattr(failure, "__notes__", []))
+    built = Built(seconds=time.monotonic() - started, error=error, log=log)
+    write_json(session.built_path(release.id), built)
+
+
+def _checkpoint(session: Session, model: Model, board: Board) -> Checkpoint | None:
+    def make() -> Checkpoint:
+        with board.line(model.id) as say:
+            return session.checkpoint(model, say)
+
+    return _or_none(make)
+
+
+def _reference(session: Session, cell: Cell, source: Future[Checkpoint | None], board: Board) -> None:
+    found = source.result()
+    if found is None:
+        return
+
+    def make() -> None:
+        with board.line(f"reference of {cell.model.id}") as say:
+            reference = session.reference(cell, found, Stopwatch(), say)
+            reference.coverage()
+            reference.corpus()
+
+    _or_none(make)
+
+
+def _weights(session: Session, cell: Cell, source: Future[Checkpoint | None], board: Board) -> None:
+    engine, found = session.engines[cell.release.engine], source.result()
+    if engine.convert is None or found is None or session.failed_to_build(cell.release.id):
+        return
+
+    def make() -> None:
+        with board.line(f"{engine.weights} of {cell.model.id}") as say:
+            prepare.prepare(session.matrix, cell, engine, found, say)
+
+    _or_none(make)
+
+
+def _or_none(make: Callable[[], T]) -> T | None:
+    try:
+        return make()
+    except ReadinessError:
+        return None  # the board has said it; each cell meets the same error and records it as its own

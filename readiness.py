@@ -1,0 +1,303 @@
+"""The front door: the `readiness` command. It dispatches, and turns results into an exit status."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import time
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+
+import msgspec
+import pytest
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import probes
+from matrix.errors import WrongInput
+from matrix.results import write_json
+from probes import rejudge, stage, verify
+from probes.session import Options, Session, new_run_id
+from probes.stopwatch import PARTS
+from reports import outcome, render, store
+from reports.grid import grid as make_grid
+from runners import cache as cache_room
+from runners import doctor as doctor_room
+from runners import reap as reap_room
+from runners.progress import Board
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Which inference engine runs which model rightly and at speed. Start with `readiness doctor`, then `readiness run`.",
+)
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True)
+
+MatrixOption = Annotated[str | None, typer.Option("--matrix", metavar="DIR", help="Folder with your own TOML tables.")]
+ProfileOption = Annotated[str, typer.Option("--profile", help="Named choice of cells, from profiles.toml.")]
+SelectOption = Annotated[
+    list[str] | None, typer.Option("--select", metavar="GLOB", help="Only cells whose id matches.")
+]
+ResultsOption = Annotated[Path, typer.Option("--results", metavar="DIR", help="Folder of result files, one per run.")]
+SiteOption = Annotated[Path, typer.Option("--site", metavar="DIR", help="Folder of the static site.")]
+
+
+def main() -> None:
+    """Run the command; wrong input is one line on standard error and exit status 2."""
+    try:
+        app()
+    except WrongInput as error:
+        _refuse(str(error))
+
+
+def _refuse(message: str) -> NoReturn:
+    err.print(f"readiness: {message}", markup=False, highlight=False)
+    raise SystemExit(outcome.WRONG_INPUT)
+
+
+def _options(matrix: str | None, profile: str, select: list[str] | None, **more: Any) -> Options:
+    given = {"matrix": matrix} if matrix is not None else {}
+    return Options(**given, profile=profile, select=tuple(select or ()), **more)
+
+
+@app.command()
+def plan(
+    profile: ProfileOption = "quick",
+    select: SelectOption = None,
+    matrix: MatrixOption = None,
+    format: Annotated[Literal["table", "json", "github"], typer.Option(help="How to print the plan.")] = "table",
+) -> None:
+    """Show which cells would run, and why others would not. Nothing is started."""
+    session = Session(_options(matrix, profile, select))
+    if format == "json":
+        rows = [{"id": p.cell.id, "excluded": p.excluded, "cell": p.cell} for p in session.plan]
+        typer.echo(msgspec.json.format(msgspec.json.encode(rows)).decode())
+    elif format == "github":
+        runnable = [p.cell for p in session.plan if p.excluded is None and p.cell.device.runner]
+        include = [{"cell": cell.id, "runner": list(cell.device.runner)} for cell in runnable]
+        typer.echo(msgspec.json.encode({"include": include}).decode())
+    else:
+        table = Table(title=f"profile {profile}", title_justify="left")
+        for name in ("cell", "build", "runs"):
+            table.add_column(name, overflow="fold")
+        for planned in session.plan:
+            table.add_row(planned.cell.id, planned.cell.release.build, planned.excluded or "yes")
+        out.print(table)
+
+
+@app.command()
+def run(
+    profile: ProfileOption = "quick",
+    select: SelectOption = None,
+    matrix: MatrixOption = None,
+    launcher: Annotated[str | None, typer.Option(help="venv, docker or attach; default: the profile's.")] = None,
+    results: ResultsOption = Path("results"),
+    site: SiteOption = Path("site"),
+    junit_file: Annotated[Path, typer.Option("--junit", metavar="FILE", help="JUnit XML of the run.")] = Path(
+        "junit.xml"
+    ),
+    workers: Annotated[int, typer.Option("-n", "--workers", help="Cells at once; speed means little above 1.")] = 1,
+) -> None:
+    """Start every engine of the plan, ask every probe, write results, site and JUnit XML, and print the grid.
+
+    Exit status: 0 as expected, 1 an unexpected failure of an engine, 2 wrong input, 3 something could not be measured.
+    """
+    folder = results.resolve() / new_run_id()
+    options = _options(matrix, profile, select, launcher=launcher, run=str(folder))
+    raise SystemExit(_run(options, results, site, junit_file, workers))
+
+
+def _run(options: Options, results: Path, site: Path, junit_file: Path, workers: int) -> int:
+    session = Session(options)
+    session.check_launcher()
+    _ = session.plan  # a wrong selection ends here, before anything is started
+    started = time.monotonic()
+    try:
+        staged = stage.stage(session, Board(out))
+        code = pytest.main(_pytest_arguments(options, junit_file, workers))
+    finally:
+        reap_room.reap(session.run.name)
+    if code == pytest.ExitCode.INTERRUPTED:
+        err.print("readiness: interrupted; what was measured is in " + options.run)
+    return _report(session.run, staged, time.monotonic() - started, results, site, junit_file)
+
+
+def _pytest_arguments(options: Options, junit_file: Path, workers: int) -> list[str]:
+    here = str(Path(probes.__file__).parent / "test_matrix.py")
+    arguments = [here, "-v", "--no-header", "--tb=no", "-p", "no:cacheprovider", "-c", os.devnull]
+    arguments += [
+        "--rootdir",
+        str(Path(probes.__file__).parent),
+        "--run-folder",
+        options.run,
+        "--junit",
+        str(junit_file),
+    ]
+    arguments += ["--matrix", options.matrix, "--profile", options.profile]
+    arguments += [word for pattern in options.select for word in ("--cells", pattern)]
+    arguments += ["--launcher", options.launcher] if options.launcher else []
+    arguments += ["--attached", options.attached] if options.attached else []
+    return arguments + (["-n", str(workers), "--dist", "loadgroup"] if workers > 1 else [])
+
+
+def _report(folder: Path, staged: dict[str, float], total_s: float, results: Path, site: Path, junit_file: Path) -> int:
+    found = store.read_run(folder)
+    out.print(render.terminal(make_grid(found.results)))
+    page = _write_site(results, site)
+    _print_split({**staged}, found.seconds, total_s, len({result.cell_id for result in found.results}))
+    out.print(f"results: {folder}\nsite: {page}\nJUnit XML: {junit_file}", markup=False, highlight=False)
+    return outcome.exit_status(found.results)
+
+
+def _print_split(staged: dict[str, float], cells: dict[str, float], total_s: float, count: int) -> None:
+    parts = {name: cells.get(name, 0.0) for name in PARTS}
+    parts["environments"] += staged["environments"]
+    parts["reference"] += staged["model and reference"]
+    parts["harness"] += max(total_s - sum(parts.values()), 0.0)
+    split = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in parts.items())
+    per_cell = f" (harness: {parts['harness'] / count:.1f} s a cell)" if count else ""
+    out.print(f"total {total_s:.0f} s: {split}{per_cell}", markup=False, highlight=False)
+
+
+def _write_site(results: Path, site: Path) -> Path:
+    runs = store.read_runs(results)
+    problems = tuple(problem for run in runs for problem in run.problems)
+    return render.write_site(make_grid(store.latest(runs)), site, made_at=dt.datetime.now(dt.UTC), problems=problems)
+
+
+@app.command("verify")
+def verify_server(
+    url: Annotated[str, typer.Argument(help="Base URL of a running server, for example http://127.0.0.1:8000.")],
+    model: Annotated[
+        str, typer.Option(help="What it should serve: a checkpoint folder, REPO@COMMIT, or a model's id.")
+    ],
+    engine: Annotated[str | None, typer.Option(help="The engine, where the server does not say.")] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+    matrix: MatrixOption = None,
+    results: ResultsOption = Path("results"),
+) -> None:
+    """Ask the same probes of a server that is already up: a deployment, or somebody's endpoint."""
+    folder = results.resolve() / new_run_id()
+    described = Session(_options(matrix, "quick", None))
+    attached = verify.attached(described.matrix, described.engines, url, model, engine)
+    write_json(folder / "attached.json", attached)
+    options = _options(matrix, "quick", None, run=str(folder), attached=str(folder / "attached.json"))
+    session = Session(options)
+    console = err if json_output else out
+    stage.stage(session, Board(console))
+    arguments = _pytest_arguments(options, folder / "junit.xml", 1)
+    pytest.main([*arguments, "-q", "-q"] if json_output else arguments)
+    found = store.read_run(folder)
+    if json_output:
+        typer.echo(msgspec.json.format(msgspec.json.encode(found.results)).decode())
+    else:
+        out.print(render.terminal(make_grid(found.results)))
+    raise SystemExit(outcome.exit_status(found.results))
+
+
+@app.command()
+def grid(results: ResultsOption = Path("results"), site: SiteOption = Path("site")) -> None:
+    """Build the site and print the grid from result files alone."""
+    runs = store.read_runs(results)
+    newest = store.latest(runs)
+    if not newest:
+        _refuse(f"no results in {results}; `readiness run` makes some")
+    out.print(render.terminal(make_grid(newest)))
+    out.print(f"site: {_write_site(results, site)}", markup=False, highlight=False)
+
+
+@app.command()
+def show(
+    cell: Annotated[str, typer.Argument(help="A cell's id, or a glob that matches some.")],
+    results: ResultsOption = Path("results"),
+) -> None:
+    """Print all evidence of a cell: sentences, numbers, versions, log tail, and where the log lies."""
+    matching = [result for result in store.latest(store.read_runs(results)) if fnmatchcase(result.cell_id, cell)]
+    if not matching:
+        _refuse(f"no result of a cell {cell!r} in {results}")
+    for result in matching:
+        out.print(render.evidence(result))
+        out.print(
+            f"log: {results / result.provenance.run_id / result.cell_id / 'server.log'}\n",
+            markup=False,
+            highlight=False,
+        )
+
+
+@app.command()
+def judge(
+    results: ResultsOption = Path("results"),
+    run_id: Annotated[str | None, typer.Option("--run", help="One run; default: the newest.")] = None,
+) -> None:
+    """Recompute verdicts from stored measurements; exit status 1 where one differs from what was stored."""
+    runs = [run for run in store.read_runs(results) if run_id in (None, run.run_id) and run.results]
+    if not runs:
+        _refuse(f"no run {run_id or ''} with results in {results}")
+    session = Session(Options())
+    changed = 0
+    for result in runs[-1].results:
+        again = rejudge.rejudge(runs[-1].folder, result, session.probes)
+        if again is None:
+            out.print(f"{result.cell_id} {result.probe}: {result.verdict.status.value}, nothing was measured")
+            continue
+        changed += not again.same
+        mark = "same" if again.same else f"was {result.verdict.status.value}"
+        out.print(
+            f"{result.cell_id} {result.probe}: {again.verdict.status.value} ({mark}): {again.verdict.reason}",
+            markup=False,
+        )
+    raise SystemExit(outcome.UNEXPECTED if changed else outcome.OK)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine can run, what is missing, and how to get it."""
+    table = Table(title=f"this machine (cache: {cache_room.root()})", title_justify="left")
+    for name in ("what", "found", "needed for", "advice"):
+        table.add_column(name, overflow="fold")
+    for finding in doctor_room.examine():
+        mark = "[green]✓[/green]" if finding.good else "[yellow]–[/yellow]"
+        table.add_row(
+            f"{mark} {finding.what}", finding.found, finding.needed_for, "" if finding.good else finding.advice
+        )
+    out.print(table)
+
+
+@app.command()
+def cache(
+    prune_to_gib: Annotated[
+        float | None, typer.Option("--prune-to-gib", help="Remove the longest unused until this much is left.")
+    ] = None,
+    older_than_days: Annotated[
+        float | None, typer.Option("--older-than-days", help="Remove what was unused for longer.")
+    ] = None,
+) -> None:
+    """List what is cached: environments, models, references; or prune it by size and age."""
+    if prune_to_gib is not None or older_than_days is not None:
+        removed = cache_room.prune(
+            max_bytes=None if prune_to_gib is None else int(prune_to_gib * 2**30),
+            older_than=None if older_than_days is None else dt.timedelta(days=older_than_days),
+        )
+        for entry in removed:
+            out.print(f"removed {entry.kind} {entry.key} ({entry.size / 2**20:.0f} MiB)")
+    table = Table(title=str(cache_room.root()), title_justify="left")
+    for name in ("kind", "what", "MiB", "made in", "last used"):
+        table.add_column(name, overflow="fold")
+    for entry, used in cache_room.entries():
+        size = f"{entry.size / 2**20:.0f}"
+        table.add_row(entry.kind, entry.label, size, f"{entry.seconds:.0f} s", f"{used:%Y-%m-%d %H:%M}")
+    out.print(table)
+
+
+@app.command()
+def reap() -> None:
+    """Kill engines that a broken run left behind: every process that carries our label."""
+    for killed in reap_room.reap():
+        out.print(f"killed {killed}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""The grid in a terminal and as a page; both from the same squares."""
+
+from __future__ import annotations
+
+import datetime as dt
+from itertools import groupby
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from matrix.results import Result, Status, write_bytes
+from reports.grid import Grid, Square
+
+COLOURS = {
+    Status.PASS: "green",
+    Status.DEGRADED: "yellow",
+    Status.FAIL: "red",
+    Status.CRASH: "red",
+    Status.TIMEOUT: "red",
+}
+
+
+def terminal(grid: Grid) -> RenderableType:
+    """A table a model and device, and the sentences below it."""
+    parts: list[RenderableType] = []
+    for (model, device), squares in groupby(grid.squares, key=lambda square: (square.model, square.device)):
+        group = list(squares)
+        parts += [_table(f"{model} on {device}", group, grid.probes), *map(_sentences, group)]
+    return Group(*parts)
+
+
+def _table(title: str, squares: list[Square], probes: tuple[str, ...]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for name in ("engine", "config", "build", *probes, "level"):
+        table.add_column(name, no_wrap=True)
+    for square in squares:
+        for config, results in groupby(_by_config(square), key=lambda result: result.cell.config.id):
+            by_probe = {result.probe: result for result in results}
+            marks = [_mark(by_probe.get(probe)) for probe in probes]
+            level = "grey" if square.level is None else f"{square.level} {square.level_name}"
+            table.add_row(square.release, config, square.build, *marks, level)
+    return table
+
+
+def _by_config(square: Square) -> list[Result]:
+    return sorted(square.results, key=lambda result: (result.cell.config.id, result.provenance.started_at))
+
+
+def _mark(result: Result | None) -> Text:
+    if result is None:
+        return Text("not asked", style="bright_black")
+    status = result.verdict.status
+    known = status.blames_engine and not result.verdict.unexpected
+    return Text(
+        f"{'known ' if known else ''}{status.value}{_number(result)}", style=COLOURS.get(status, "bright_black")
+    )
+
+
+def _number(result: Result) -> str:
+    """The one number of a result that fits into a square."""
+    numbers = result.verdict.numbers
+    shapes = (
+        ("startup_s", " {:.0f} s"),
+        ("prefill_ratio", " {:.2f} x noise"),
+        ("decode_ratio", " {:.2f} x noise"),
+        ("decode_hard_mismatches", " {:.0f} mismatches"),
+        ("output_tokens_per_s_c1", " {:.1f} tokens/s"),
+    )
+    return next((shape.format(numbers[name]) for name, shape in shapes if name in numbers), "")
+
+
+def _sentences(square: Square) -> Text:
+    text = Text()
+    for result in _by_config(square):
+        style = COLOURS.get(result.verdict.status, "bright_black")
+        text.append(f"{result.cell_id} {result.probe}: ", style="bold")
+        text.append(f"{result.verdict.status.value}: ", style=style)
+        text.append(f"{result.verdict.reason}\n")
+    return text
+
+
+def evidence(result: Result) -> RenderableType:
+    """Everything a result says, for a terminal."""
+    verdict, provenance = result.verdict, result.provenance
+    text = Text()
+    text.append(f"{result.cell_id} {result.probe}\n", style="bold")
+    text.append(f"{verdict.status.value}: {verdict.reason}\n", style=COLOURS.get(verdict.status, "bright_black"))
+    for name, value in verdict.numbers.items():
+        text.append(f"  {name} = {value:.6g}\n")
+    for name, said in verdict.evidence.items():
+        text.append(f"{name}:\n", style="bold")
+        text.append(f"{said}\n")
+    text.append(f"command: {' '.join(provenance.command)}\n")
+    text.append(f"build: {provenance.build}. {provenance.build_note}\n")
+    text.append(f"engine version {provenance.engine_version}, requirements {provenance.requirements_sha256}, ")
+    text.append(f"model {provenance.model_digest}\n{provenance.machine}, {provenance.started_at:%Y-%m-%d %H:%M} UTC\n")
+    return text
+
+
+def write_site(grid: Grid, folder: Path, *, made_at: dt.datetime, problems: tuple[str, ...] = ()) -> Path:
+    """Write the site into a folder; returns its first page."""
+    environment = Environment(
+        loader=PackageLoader("reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = _number
+    page = environment.get_template("index.html.j2").render(grid=grid, made_at=made_at, problems=problems)
+    write_bytes(folder / "index.html", page.encode())
+    return folder / "index.html"

@@ -1,0 +1,170 @@
+"""A folder of entries that are expensive to make, each complete or not there at all.
+
+An entry is `<root>/<kind>/<key>/` plus `<key>.json`, written last: without it the entry is unfinished and is remade.
+The record holds size, mtime and SHA-256 of every file, so a file that was damaged later is found out too.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+from filelock import FileLock
+from platformdirs import user_cache_path
+
+from matrix.cells import Record
+from matrix.results import write_json
+
+
+class Stamp(Record):
+    """What is known of a file: cheap to compare first, certain to compare last."""
+
+    size: int
+    mtime_ns: int
+    sha256: str
+
+
+class Entry(Record):
+    """The record of a finished entry."""
+
+    kind: str
+    key: str
+    label: str
+    created_at: dt.datetime
+    seconds: float
+    """Wall clock that it took to make."""
+    size: int
+    """Bytes on disk."""
+    files: dict[str, Stamp]
+    """Empty for entries too large to check file by file (environments)."""
+
+
+def root() -> Path:
+    """Where entries live: READINESS_CACHE, else the user's cache folder."""
+    configured = os.environ.get("READINESS_CACHE")
+    return Path(configured).resolve() if configured else user_cache_path("readiness")
+
+
+def ensure(
+    kind: str,
+    key: str,
+    build: Callable[[Path], None],
+    *,
+    label: str,
+    check_files: bool = True,
+    keep_partial: bool = False,
+) -> Path:
+    """The folder of an entry, made by `build(folder)` unless it is there and intact.
+
+    Processes wait for each other. `keep_partial` leaves what an interrupted build wrote, for downloads that resume.
+    """
+    folder = root() / kind / key
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f"{key}.lock")):
+        record = folder.with_name(f"{key}.json")
+        if _intact(folder, record, check_files):
+            os.utime(record)
+            return folder
+        record.unlink(missing_ok=True)
+        if folder.exists() and not keep_partial:
+            shutil.rmtree(folder)
+        folder.mkdir(exist_ok=True)
+        started = time.monotonic()
+        build(folder)
+        files = {p.relative_to(folder).as_posix(): stamp(p) for p in _files(folder)} if check_files else {}
+        entry = Entry(
+            kind=kind,
+            key=key,
+            label=label,
+            created_at=dt.datetime.now(dt.UTC),
+            seconds=time.monotonic() - started,
+            size=_size(folder),
+            files=files,
+        )
+        write_json(record, entry)
+    return folder
+
+
+def stamp(path: Path) -> Stamp:
+    """Size, modification time and SHA-256 of a file."""
+    status = path.stat()
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Stamp(size=status.st_size, mtime_ns=status.st_mtime_ns, sha256=digest)
+
+
+def folder_digest(folder: Path) -> str:
+    """SHA-256 over the names and contents of a folder's files."""
+    digest = hashlib.sha256()
+    for path in _files(folder):
+        digest.update(f"{path.relative_to(folder).as_posix()} {stamp(path).sha256}\n".encode())
+    return digest.hexdigest()
+
+
+def entries() -> list[tuple[Entry, dt.datetime]]:
+    """Finished entries with the time of their last use, oldest use first."""
+    found = []
+    for record in root().glob("*/*.json"):
+        try:
+            entry = msgspec.json.decode(record.read_bytes(), type=Entry)
+        except (msgspec.MsgspecError, OSError):
+            continue  # an unfinished or foreign file is no entry; prune() removes what has no record
+        found.append((entry, dt.datetime.fromtimestamp(record.stat().st_mtime, dt.UTC)))
+    return sorted(found, key=lambda pair: pair[1])
+
+
+def prune(*, max_bytes: int | None = None, older_than: dt.timedelta | None = None) -> list[Entry]:
+    """Remove entries unused for longer than `older_than`, then the longest unused until `max_bytes` hold."""
+    kept = entries()
+    removed: list[Entry] = []
+    now = dt.datetime.now(dt.UTC)
+    total = sum(entry.size for entry, _ in kept)
+    for entry, used in kept:
+        too_old = older_than is not None and now - used > older_than
+        too_much = max_bytes is not None and total > max_bytes
+        if too_old or too_much:
+            _remove(entry)
+            removed.append(entry)
+            total -= entry.size
+    return removed
+
+
+def _remove(entry: Entry) -> None:
+    folder = root() / entry.kind / entry.key
+    with FileLock(folder.with_name(f"{entry.key}.lock")):
+        folder.with_name(f"{entry.key}.json").unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _intact(folder: Path, record: Path, check_files: bool) -> bool:
+    try:
+        entry = msgspec.json.decode(record.read_bytes(), type=Entry)
+    except (msgspec.MsgspecError, OSError):
+        return False
+    if not folder.is_dir():
+        return False
+    return not check_files or all(_unchanged(folder / name, known) for name, known in entry.files.items())
+
+
+def _unchanged(path: Path, known: Stamp) -> bool:
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    if status.st_size != known.size:
+        return False
+    return status.st_mtime_ns == known.mtime_ns or stamp(path).sha256 == known.sha256
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return iter(sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()))
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in _files(folder))

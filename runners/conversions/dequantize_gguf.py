@@ -1,0 +1,33 @@
+"""Make a Hugging Face checkpoint of a GGUF file: `python -P dequantize_gguf.py FILE.gguf FOLDER DTYPE`.
+
+Standalone: it runs in the reference environment and imports nothing of this project. The weights are dequantized and
+rounded to DTYPE once; from then on that checkpoint is the model, for the reference and for every engine alike.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+
+def main(gguf: Path, folder: Path, dtype: str) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    source = {"gguf_file": gguf.name}
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **source)
+    model = AutoModelForCausalLM.from_pretrained(
+        gguf.parent, **source, dtype=getattr(torch, dtype), quantization_config=GgufConfig(dequantize=True)
+    )
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    for path in folder.iterdir():
+        if path.is_file():
+            path.chmod(0o644)  # weights are saved 0600, which an engine running as another user could not read
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 4 or not Path(sys.argv[1]).is_file():
+        print(__doc__.splitlines()[0], file=sys.stderr)
+        raise SystemExit(2)
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

@@ -1,0 +1,168 @@
+"""What an engine is to this project: data plus plain functions. One file in `runners/engines/` makes one `Engine`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from matrix.cells import Cell, Record
+
+Json = Any
+"""A decoded JSON answer: an engine may send any shape, and parsers raise KeyError/TypeError on a wrong one."""
+
+
+class Environment(Record):
+    """An engine's own virtual environment."""
+
+    folder: Path
+    python: Path
+    requirements_sha256: str
+
+
+class Launch(Record):
+    """Everything an engine's file needs to say how its server is started."""
+
+    cell: Cell
+    environment: Environment
+    model_path: Path
+    """A Hugging Face folder, or the GGUF file, as `Engine.weights` says."""
+    port: int
+    shims: Path
+    """The folder of stand-ins; `shims / <name>` is this engine's, if it has one."""
+    label: str = ""
+    """What the label of its processes begins with: the run's name."""
+    online: bool = False
+    """True only in the second try of an engine that wanted the network."""
+
+
+class Prompt(Record):
+    """A prompt both ways; an engine's dialect sends the one that it takes."""
+
+    token_ids: tuple[int, ...]
+    text: str
+
+
+class Ask(Record):
+    """One request for greedy generation."""
+
+    model: str
+    """The name that the server knows the model by."""
+    prompt: Prompt
+    max_tokens: int
+    top_k: int = 0
+    """Logprobs of this many likeliest ids per generated token; 0: none."""
+    ignore_eos: bool = False
+    stream: bool = False
+
+
+class HttpRequest(Record):
+    """A POST that the client sends."""
+
+    path: str
+    body: dict[str, Any]
+
+
+class Scores(Record):
+    """Logprobs of n given or generated tokens, most likely k ids listed per token (ragged lists are padded)."""
+
+    target_logprobs: npt.NDArray[np.float64]
+    """[n]"""
+    top_ids: npt.NDArray[np.int64]
+    """[n, k], -1 where nothing is listed."""
+    top_logprobs: npt.NDArray[np.float64]
+    """[n, k], NaN where nothing is listed."""
+
+
+class Generation(Record):
+    """What came back for an `Ask`."""
+
+    text: str
+    token_ids: tuple[int, ...] | None
+    """None where the engine does not say."""
+    scores: Scores | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    finish_reason: str | None
+
+
+class Chunk(Record):
+    """One event of a stream; counts are those of `usage`, for the whole answer so far."""
+
+    text: str = ""
+    token_ids: tuple[int, ...] | None = None
+    """New ids in this event."""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    finished: bool = False
+
+
+class Engine(Record):
+    """Data and pure functions; the HTTP client that uses them lives in `probes/`."""
+
+    name: str
+    weights: Literal["huggingface", "gguf"]
+    health_path: str
+    prompts: Literal["token-ids", "text"]
+    """What its generation route takes."""
+    command: Callable[[Launch], tuple[str, ...]]
+    """Arguments after the environment's `python -P`."""
+    generate: Callable[[Ask], HttpRequest]
+    parse_generation: Callable[[Json], Generation]
+    parse_chunk: Callable[[Json], Chunk]
+    served_name: Callable[[Launch], str]
+    version: Callable[[Callable[[str], Json]], str | None]
+    """Given a function that GETs a path's JSON (raises LookupError where there is none): the version, or None
+    where this server is another engine or does not say."""
+    environment: Callable[[Launch], dict[str, str]] = lambda launch: {}
+    score: Callable[[str, tuple[int, ...], int], HttpRequest] | None = None
+    """(model name, token ids, top k) -> a teacher-forced scoring request; None where the engine cannot."""
+    parse_scores: Callable[[Json, tuple[int, ...]], Scores] | None = None
+    """The answer as n-1 rows: token i given the tokens before it, for i = 1 … n-1."""
+    supports: Callable[[Cell], str | None] = lambda cell: None
+    """Why this cell cannot run on this engine; None where it can."""
+    convert: Callable[[Environment, Path, Path, str], tuple[str, ...]] | None = None
+    """(environment, checkpoint folder, target file, dtype) -> arguments after `python` that make the engine's own
+    weights."""
+    max_top_k: int = 20
+    """The most logprobs per token that the server gives as it is launched here."""
+
+
+def scores_from_rows(rows: list[tuple[float | None, list[tuple[int, float]]]]) -> Scores:
+    """Pad ragged rows of (target logprob, [(id, logprob), …]) into arrays; None becomes NaN.
+
+    JSON has no infinities, so engines clamp or null them: the numbers are kept as they come and judged later.
+    """
+    width = max((len(listed) for _, listed in rows), default=0)
+    targets = np.array([np.nan if target is None else float(target) for target, _ in rows], dtype=np.float64)
+    ids = np.full((len(rows), width), -1, dtype=np.int64)
+    logprobs = np.full((len(rows), width), np.nan, dtype=np.float64)
+    for row, (_, listed) in enumerate(rows):
+        for column, (token_id, logprob) in enumerate(listed):
+            ids[row, column] = token_id
+            logprobs[row, column] = np.nan if logprob is None else logprob
+    return Scores(target_logprobs=targets, top_ids=ids, top_logprobs=logprobs)
+
+
+class Server(Record):
+    """A running engine."""
+
+    engine: Engine
+    base_url: str
+    model: str
+    """The name to send as `model`."""
+    model_path: Path
+    engine_version: str | None
+    startup_s: float
+    log_path: Path | None
+    """None for a server that somebody else started."""
+    exit_code: Callable[[], int | None]
+    """None while it runs (or where we cannot know); negative: ended by that signal."""
+    command: tuple[str, ...] = ()
+    image_digest: str | None = None
+    requirements_sha256: str | None = None
+    needed_network: bool = False
+    """True where it came up only when it was allowed online."""

@@ -1,0 +1,120 @@
+"""llama-cpp-python: its Python API, served by `shims/llama_cpp_python/serve.py`, on a GGUF made by its own converter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from runners.engine import (
+    Ask,
+    Chunk,
+    Engine,
+    Environment,
+    Generation,
+    HttpRequest,
+    Json,
+    Launch,
+    Scores,
+    scores_from_rows,
+)
+
+CONTEXT = 2048
+"""The shim keeps every position's logits: 400 MB at this length for a vocabulary of 49k."""
+
+OUTTYPES = {"bfloat16": "bf16", "float16": "f16", "float32": "f32"}
+
+
+def command(launch: Launch) -> tuple[str, ...]:
+    program = launch.shims / "llama_cpp_python" / "serve.py"
+    context = min(CONTEXT, launch.cell.model.context_length)
+    words = [str(program), "--model", str(launch.model_path), "--port", str(launch.port), "--context", str(context)]
+    if not launch.cell.config.flash_attention:
+        words.append("--exact")
+    return tuple(words)
+
+
+def served_name(launch: Launch) -> str:
+    return launch.cell.model.id
+
+
+def convert(environment: Environment, checkpoint: Path, target: Path, dtype: str) -> tuple[str, ...]:
+    converter = environment.folder / "source" / "llama-cpp-python" / "vendor" / "llama.cpp" / "convert_hf_to_gguf.py"
+    return (str(converter), str(checkpoint), "--outtype", OUTTYPES[dtype], "--outfile", str(target))
+
+
+def generate(ask: Ask) -> HttpRequest:
+    body = {
+        "token_ids": list(ask.prompt.token_ids),
+        "max_tokens": ask.max_tokens,
+        "top_k": ask.top_k,
+        "ignore_eos": ask.ignore_eos,
+        "stream": ask.stream,
+    }
+    return HttpRequest(path="/generate", body=body)
+
+
+def parse_generation(answer: Json) -> Generation:
+    events = answer["events"]
+    scored = bool(events) and "row" in events[0]
+    return Generation(
+        text="".join(event["text"] for event in events),
+        token_ids=tuple(event["token_id"] for event in events),
+        scores=_scores([event["row"] for event in events]) if scored else None,
+        prompt_tokens=answer["prompt_tokens"],
+        completion_tokens=len(events),
+        finish_reason=events[-1]["finish_reason"] if events else None,
+    )
+
+
+def parse_chunk(event: Json) -> Chunk:
+    return Chunk(
+        text=event["text"],
+        token_ids=(event["token_id"],),
+        prompt_tokens=event["prompt_tokens"],
+        completion_tokens=event["completion_tokens"],
+        finished=event["finish_reason"] is not None,
+    )
+
+
+def score(model: str, token_ids: tuple[int, ...], top_k: int) -> HttpRequest:
+    return HttpRequest(path="/score", body={"token_ids": list(token_ids), "top_k": top_k})
+
+
+def score_by_echo(model: str, token_ids: tuple[int, ...], top_k: int) -> HttpRequest:
+    """The package's echoed logprobs, known to be shifted by a position; kept to show that the probe sees it."""
+    return HttpRequest(path="/score", body={"token_ids": list(token_ids), "top_k": top_k, "through": "echo"})
+
+
+def parse_scores(answer: Json, token_ids: tuple[int, ...]) -> Scores:
+    if len(answer["rows"]) != len(token_ids) - 1:
+        raise ValueError(f"{len(answer['rows'])} rows for {len(token_ids)} token ids")
+    return _scores(answer["rows"])
+
+
+def _scores(rows: Json) -> Scores:
+    return scores_from_rows([(row["logprob"], [(i, logprob) for i, logprob in row["top"]]) for row in rows])
+
+
+def version(get: Callable[[str], Json]) -> str | None:
+    try:
+        answer = get("/version")
+    except LookupError:
+        return None
+    return str(answer["version"]) if answer.get("engine") == "llama-cpp-python" else None
+
+
+ENGINE = Engine(
+    name="llama-cpp-python",
+    weights="gguf",
+    health_path="/health",
+    prompts="token-ids",
+    command=command,
+    served_name=served_name,
+    convert=convert,
+    generate=generate,
+    parse_generation=parse_generation,
+    parse_chunk=parse_chunk,
+    score=score,
+    parse_scores=parse_scores,
+    version=version,
+)

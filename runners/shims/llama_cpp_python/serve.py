@@ -1,0 +1,168 @@
+"""llama-cpp-python's own Python API behind HTTP: `python -P serve.py --model FILE.gguf --port N`.
+
+The package's server takes no token ids, has no health route and cannot score a prompt by ids, so this asks the API
+that users of the package call. Standalone: it runs in the engine's environment and imports nothing of this project.
+
+    GET  /health     {"status": "ok"} once the model is loaded
+    GET  /version    {"version": …, "engine": "llama-cpp-python"}
+    POST /score      {"token_ids": [n], "top_k": k, "through": "eval" | "echo"} -> {"rows": [n-1]}
+    POST /generate   {"token_ids": [n], "max_tokens": m, "top_k": k, "ignore_eos": bool, "stream": bool}
+
+A row is {"logprob": x, "top": [[id, logprob], …]}. A stream is server-sent events that end with `data: [DONE]`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import threading
+import traceback
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Iterator
+
+import llama_cpp
+import numpy as np
+
+
+def rows_of(logits: np.ndarray, targets: list[int], top_k: int) -> list[dict[str, Any]]:
+    """Log-softmax [n, vocabulary] in float64, the targets' logprobs and the k largest of each row."""
+    logits = logits.astype(np.float64)
+    peak = logits.max(axis=1, keepdims=True)
+    logprobs = logits - peak - np.log(np.exp(logits - peak).sum(axis=1, keepdims=True))
+    rows = []
+    for row, target in zip(logprobs, targets):
+        listed = np.argsort(row)[::-1][:top_k] if top_k else []
+        rows.append({"logprob": float(row[target]), "top": [[int(i), float(row[i])] for i in listed]})
+    return rows
+
+
+class Model:
+    """Two contexts over one memory-mapped file: one as users create it, one that keeps every position's logits."""
+
+    def __init__(self, path: str, context: int, exact: bool) -> None:
+        plain: dict[str, Any] = {"flash_attn": False} if exact else {}
+        if exact:
+            plain |= {"type_k": llama_cpp.GGML_TYPE_F32, "type_v": llama_cpp.GGML_TYPE_F32}
+        self.generator = llama_cpp.Llama(path, n_ctx=context, verbose=False, **plain)
+        self.scorer = llama_cpp.Llama(path, n_ctx=context, verbose=False, logits_all=True, **plain)
+        self.lock = threading.Lock()  # a context holds one sequence at a time, so requests take turns
+
+    def score(self, token_ids: list[int], top_k: int) -> list[dict[str, Any]]:
+        self.scorer.reset()
+        self.scorer.eval(token_ids)
+        return rows_of(self.scorer.scores[: len(token_ids) - 1], token_ids[1:], top_k)
+
+    def score_by_echo(self, token_ids: list[int], top_k: int) -> list[dict[str, Any]]:
+        """What the package's own completion call reports for an echoed prompt, given as text."""
+        text = self.scorer.detokenize(token_ids, special=True).decode()
+        self.scorer.reset()
+        answer = self.scorer.create_completion(text, echo=True, logprobs=top_k, max_tokens=1, temperature=0.0)
+        logprobs = answer["choices"][0]["logprobs"]
+        length = len(token_ids)
+        if len(self.scorer.tokenize(text.encode(), add_bos=False, special=True)) != length:
+            raise ValueError("the prompt's text does not give its token ids back")
+        rows = []
+        for target, top in zip(logprobs["token_logprobs"][1:length], logprobs["top_logprobs"][1:length]):
+            ids = [(self.scorer.tokenize(t.encode(), add_bos=False, special=True), p) for t, p in (top or {}).items()]
+            rows.append({"logprob": target, "top": [[i[0], float(p)] for i, p in ids if len(i) == 1]})
+        return rows
+
+    def generate(self, ask: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Greedy tokens one by one; with `top_k`, each with the logprobs it was chosen from."""
+        top_k = int(ask.get("top_k", 0))
+        llama = self.scorer if top_k else self.generator
+        llama.reset()
+        stops = {llama.token_eos()} if not ask.get("ignore_eos") else set()
+        generated = 0
+        if ask["max_tokens"] < 1:
+            return
+        for token in llama.generate(ask["token_ids"], temp=0.0):
+            generated += 1
+            event: dict[str, Any] = {"token_id": int(token), "text": llama.detokenize([token]).decode(errors="replace")}
+            if top_k:
+                event["row"] = rows_of(llama.scores[llama.n_tokens - 1 : llama.n_tokens], [token], top_k)[0]
+            ends = "stop" if token in stops else "length" if generated >= ask["max_tokens"] else None
+            yield {**event, "finish_reason": ends, "completion_tokens": generated}
+            if ends:
+                return
+
+
+class Handler(BaseHTTPRequestHandler):
+    model: Model
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        if self.path == "/health":
+            self.answer(200, {"status": "ok"})
+        elif self.path == "/version":
+            self.answer(200, {"version": llama_cpp.__version__, "engine": "llama-cpp-python"})
+        else:
+            self.answer(404, {"error": f"no route {self.path}"})
+
+    def do_POST(self) -> None:
+        ask = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        vocabulary = self.model.generator.n_vocab()
+        wrong = [i for i in ask.get("token_ids", []) if not 0 <= i < vocabulary]
+        if wrong or not ask.get("token_ids"):
+            self.answer(400, {"error": f"token ids outside the vocabulary of {vocabulary}: {wrong[:5]}"})
+            return
+        try:
+            with self.model.lock:
+                self.route(ask)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True  # the client is gone; there is nobody to answer
+        except Exception as error:
+            traceback.print_exc()
+            self.answer(500, {"error": f"{type(error).__name__}: {error}"})
+
+    def route(self, ask: dict[str, Any]) -> None:
+        if self.path == "/score":
+            score = self.model.score_by_echo if ask.get("through") == "echo" else self.model.score
+            self.answer(200, {"rows": score(ask["token_ids"], int(ask["top_k"]))})
+        elif self.path == "/generate" and ask.get("stream"):
+            self.stream(ask)
+        elif self.path == "/generate":
+            self.answer(200, {"prompt_tokens": len(ask["token_ids"]), "events": list(self.model.generate(ask))})
+        else:
+            self.answer(404, {"error": f"no route {self.path}"})
+
+    def stream(self, ask: dict[str, Any]) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for event in self.model.generate(ask):
+            self.wfile.write(
+                b"data: " + json.dumps({"prompt_tokens": len(ask["token_ids"]), **event}).encode() + b"\n\n"
+            )
+            self.wfile.flush()
+        self.wfile.write(b"data: [DONE]\n\n")
+        self.close_connection = True
+
+    def answer(self, status: int, body: dict[str, Any]) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass  # one line a request would drown the engine's own words
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--context", type=int, default=2048)
+    parser.add_argument("--exact", action="store_true", help="no flash attention, KV cache in float32")
+    options = parser.parse_args()
+    Handler.model = Model(options.model, options.context, options.exact)
+    server = ThreadingHTTPServer(("127.0.0.1", options.port), Handler)
+    print(f"llama-cpp-python {llama_cpp.__version__} serves {options.model} on port {options.port}", flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

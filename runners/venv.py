@@ -1,0 +1,174 @@
+"""The venv launcher: an engine as a process group of its own, watched while waited for, always taken down."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from matrix.errors import EngineTimedOut, Infrastructure
+from runners import failure, http
+from runners.engine import Engine, Launch, Server
+
+LABEL = "READINESS_LABEL"
+"""Environment variable that every process we start carries, so that strays can be found by it."""
+
+POLL_S = 0.2
+TERMINATE_S = 20.0
+"""How long an engine has to stop by itself after SIGTERM."""
+
+READY_BASE_S = 600.0
+READY_BYTES_PER_S = 20e6
+"""A slow disk and a cold cache: the deadline grows by a second for every 20 MB of weights."""
+
+KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
+"""What an engine sees of the caller's environment: no token, no PYTHONPATH, no proxy."""
+
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+QUIET = {"DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def ready_deadline_s(model_bytes: int) -> float:
+    """How long an engine may take to become ready; scales with the bytes it has to load."""
+    return READY_BASE_S + model_bytes / READY_BYTES_PER_S
+
+
+@contextmanager
+def launch(engine: Engine, spec: Launch, log_path: Path, *, deadline_s: float) -> Iterator[Server]:
+    """Start an engine, wait until it is ready, and take it and its children down at the end.
+
+    Raises EngineCrashed, EngineTimedOut, NeedsNetwork or Infrastructure as DESIGN's table of blame says; the log is
+    attached as a note.
+    """
+    label = f"{spec.label}/{uuid.uuid4().hex}"
+    command = (str(spec.environment.python), "-P", *engine.command(spec))
+    started = time.monotonic()
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    with log_path.open("ab") as log:
+        process = _start(command, _environment(engine, spec, label), log_path.parent, log.fileno())
+    base_url = f"http://127.0.0.1:{spec.port}"
+    try:
+        _wait_ready(process, base_url + engine.health_path, log_path, deadline_s)
+        yield Server(
+            engine=engine,
+            base_url=base_url,
+            model=engine.served_name(spec),
+            model_path=spec.model_path,
+            engine_version=engine.version(lambda path: http.get_json(base_url + path)),
+            startup_s=time.monotonic() - started,
+            log_path=log_path,
+            exit_code=process.poll,
+            command=_shown(command, spec),
+            requirements_sha256=spec.environment.requirements_sha256,
+            needed_network=spec.online,
+        )
+    finally:
+        take_down(process, label)
+
+
+def _start(command: tuple[str, ...], env: dict[str, str], folder: Path, log: int) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            command,
+            env=env,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise Infrastructure(f"the engine could not be started: {error}") from error
+
+
+def _environment(engine: Engine, spec: Launch, label: str) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+    kept["PATH"] = f"{spec.environment.python.parent}{os.pathsep}{kept.get('PATH', os.defpath)}"
+    hub = {} if spec.online else OFFLINE
+    return {**kept, **QUIET, **hub, **engine.environment(spec), LABEL: label}
+
+
+def _wait_ready(process: subprocess.Popen[bytes], url: str, log_path: Path, deadline_s: float) -> None:
+    end = time.monotonic() + deadline_s
+    while True:
+        code = process.poll()
+        if code is not None:
+            raise failure.explain_exit(code, failure.read_log(log_path), while_doing="loading")
+        if http.answers(url):
+            return
+        if time.monotonic() > end:
+            error = EngineTimedOut(f"not healthy after {deadline_s:.0f} s, though its process is alive")
+            error.add_note(failure.read_log(log_path, failure.LOG_TAIL_LINES))
+            raise error
+        time.sleep(POLL_S)
+
+
+def take_down(process: subprocess.Popen[bytes], label: str) -> None:
+    """End a process group and everything else that carries its label; returns when none is left."""
+    members = labelled(label)
+    _signal_group(process.pid, signal.SIGTERM)
+    try:
+        process.wait(TERMINATE_S)
+    except subprocess.TimeoutExpired:
+        pass  # the kill below is for exactly this
+    _signal_group(process.pid, signal.SIGKILL)
+    for member in {*members, *labelled(label)}:
+        try:
+            member.kill()
+        except psutil.NoSuchProcess:
+            continue
+    process.wait()
+    psutil.wait_procs(members, timeout=5)
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return
+
+
+def labelled(prefix: str = "") -> list[psutil.Process]:
+    """Processes that carry our label, begun as given; all of ours by default."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            value = process.environ().get(LABEL)
+        except (psutil.Error, OSError):
+            continue  # another user's, or gone meanwhile
+        if value is not None and value.startswith(prefix):
+            found.append(process)
+    return found
+
+
+def _shown(command: tuple[str, ...], spec: Launch) -> tuple[str, ...]:
+    """The command as it is published: what differs from machine to machine gives way to a placeholder."""
+    places = (
+        (str(spec.model_path), "MODEL"),
+        (str(spec.environment.python), "python"),
+        (str(spec.environment.folder), "ENVIRONMENT"),
+        (str(spec.shims), "SHIMS"),
+        (str(spec.port), "PORT"),
+    )
+    shown = []
+    for word in command:
+        for found, name in places:
+            word = word.replace(found, name)
+        shown.append(word)
+    return tuple(shown)

@@ -1,0 +1,1 @@
+"""A tiny real engine over HTTP that can misbehave, and a stand-in for the reference that agrees with it."""

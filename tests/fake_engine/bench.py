@@ -1,0 +1,197 @@
+"""What a probe needs besides the fake engine: a cell, a reference that is the same tiny model, and a launch."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import psutil
+from tokenizers import AddedToken, Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+
+from matrix.cells import Cell, Config, Device, FolderSource, Model, Release, Workload
+from matrix.results import Table, Verdict
+from probes.probe import Bench, Probe
+from probes.reference.stage import TOP_K, Coverage, Reference
+from probes.stopwatch import Stopwatch
+from runners import failure, venv
+from runners.engine import Engine, Environment, Launch, Server
+from runners.models import Checkpoint
+from tests.fake_engine import bigram
+
+MARK = "FAKE_ENGINE_MARK"
+"""Environment variable by which a test finds its own engine's processes among everybody's."""
+
+READY_S = 20.0
+"""Deadline of launches that are meant to succeed, on a busy machine."""
+
+REPLICATES = ("batched", "cached", "chunked", "padded", "split")
+
+WORKLOAD = Workload(
+    corpus_sequences=16,
+    corpus_length=64,
+    decode_sequences=16,
+    decode_prompt_length=16,
+    decode_tokens=48,
+    speed_prompt_tokens=8,
+    speed_output_tokens=8,
+    speed_repeats=2,
+    speed_concurrencies=(1, 2),
+)
+
+CELL = Cell(
+    release=Release(engine="fake", version="0.0.1", channel="stable", build="official"),
+    model=Model(
+        id="bigram",
+        source=FolderSource(path="bigram"),
+        architecture="Bigram",
+        dtype="bfloat16",
+        context_length=512,
+    ),
+    device=Device(id="cpu", kind="cpu", accelerators=0, workload=WORKLOAD),
+    config=Config(id="default", description="what users run", speed_counts=True),
+)
+
+ENVIRONMENT = Environment(folder=Path(sys.prefix), python=Path(sys.executable), requirements_sha256="0" * 64)
+
+
+class StandIn(Reference):
+    """The tiny model in the reference's place: exact, and with noisy replicates under their own seeds."""
+
+    lacking: tuple[str, ...] = ()
+    """Tensors that the checkpoint is said to lack."""
+
+    def corpus(self) -> Table:
+        return _corpus(self.workload.corpus_sequences, self.workload.corpus_length)
+
+    def score(self, token_ids: Sequence[Sequence[int]], prompt_lengths: Sequence[int]) -> Table:
+        return arrays(token_ids, prompt_lengths)
+
+    def coverage(self) -> Coverage:
+        return Coverage(tensors=12, missing=self.lacking, unexpected=(), mismatched=())
+
+    def tokenizer(self) -> Tokenizer:
+        return tokenizer()
+
+
+def bench(workload: Workload = WORKLOAD, lacking: tuple[str, ...] = ()) -> Bench:
+    """A bench with the stand-in on it, for a checkpoint that is nowhere on disk."""
+    watch = Stopwatch()
+    nowhere = Checkpoint(folder=Path("bigram"), digest="0" * 40)
+    stand_in = StandIn(checkpoint=nowhere, environment=ENVIRONMENT, workload=workload, watch=watch, lacking=lacking)
+    return Bench(reference=stand_in, watch=watch)
+
+
+@functools.cache
+def tokenizer() -> Tokenizer:
+    """One word an id, separated by spaces: every text gives its ids back."""
+    made = Tokenizer(WordLevel({word: i for i, word in enumerate(bigram.WORDS)}, unk_token=bigram.WORDS[-1]))
+    made.pre_tokenizer = Whitespace()  # type: ignore[assignment,unused-ignore]  # the stub wants its base class
+    made.add_special_tokens([AddedToken(bigram.WORDS[bigram.EOS], special=True)])
+    return made
+
+
+@functools.cache
+def _corpus(sequences: int, length: int) -> Table:
+    random = np.random.default_rng(11)
+    return arrays([bigram.sample(random, length) for _ in range(sequences)], [1] * sequences)
+
+
+def arrays(sequences: Sequence[Sequence[int]], prompt_lengths: Sequence[int]) -> Table:
+    """The reference's and its replicates' arrays under the names that probes/reference/program.py writes."""
+    lengths = [len(ids) for ids in sequences]
+    token_ids = np.full((len(sequences), max(lengths)), -1, np.int32)
+    for row, ids in enumerate(sequences):
+        token_ids[row, : len(ids)] = ids
+    table: Table = {
+        "token_ids": token_ids,
+        "lengths": np.array(lengths, np.int32),
+        "prompt_lengths": np.array(prompt_lengths, np.int32),
+        "domain": np.array(["given"] * len(sequences)),
+        "metadata": np.array("{}"),
+    }
+    for seed, name in enumerate(("reference", *REPLICATES)):
+        table |= {f"{name}/{key}": array for key, array in _sheet(sequences, seed or None).items()}
+    return table
+
+
+def _sheet(sequences: Sequence[Sequence[int]], seed: int | None) -> Table:
+    shape = (len(sequences), max(map(len, sequences)) - 1)
+    sheet: Table = {
+        "target_logprobs": np.full(shape, np.nan, np.float32),
+        "logsumexp": np.full(shape, np.nan, np.float32),
+        "top_ids": np.full((*shape, TOP_K), -1, np.int32),
+        "top_logprobs": np.full((*shape, TOP_K), np.nan, np.float32),
+    }
+    for row, ids in enumerate(sequences):
+        columns = np.arange(len(ids) - 1)
+        logprobs = bigram.logprobs(ids, seed=seed)[:-1]
+        best = np.argsort(-logprobs, axis=1)[:, :TOP_K]
+        sheet["target_logprobs"][row, columns] = logprobs[columns, ids[1:]]
+        sheet["logsumexp"][row, columns] = 0.0
+        sheet["top_ids"][row, columns] = best
+        sheet["top_logprobs"][row, columns] = np.take_along_axis(logprobs, best, axis=1)
+    return sheet
+
+
+def spec(cell: Cell = CELL) -> Launch:
+    """A launch on a free port with the interpreter that runs the tests."""
+    return Launch(
+        cell=cell,
+        environment=ENVIRONMENT,
+        model_path=Path("bigram"),
+        port=venv.free_port(),
+        shims=Path("shims"),
+    )
+
+
+def launched(
+    engine: Engine, folder: Path, *, deadline_s: float = READY_S, cell: Cell = CELL
+) -> AbstractContextManager[Server]:
+    """The engine started by the real launcher, its log in `folder`."""
+    return venv.launch(engine, spec(cell), folder / "engine.log", deadline_s=deadline_s)
+
+
+def verdict_of(
+    probe: Probe,
+    engine: Engine,
+    folder: Path,
+    *,
+    deadline_s: float = READY_S,
+    cell: Cell = CELL,
+    on: Bench | None = None,
+) -> Verdict:
+    """Launch, measure and judge as a run does, with every exception turned into a status by the one function."""
+    try:
+        with launched(engine, folder, deadline_s=deadline_s, cell=cell) as server:
+            measurement = probe.measure(server, cell, on or bench(cell.device.workload))
+    except Exception as error:
+        reason, evidence = failure.describe(error)
+        return Verdict(status=failure.status_of(error), reason=reason, evidence=evidence)
+    return probe.judge(measurement, cell)
+
+
+def with_workload(**changes: int | tuple[int, ...]) -> Cell:
+    """The cell with another workload."""
+    workload = msgspec.structs.replace(WORKLOAD, **changes)
+    return msgspec.structs.replace(CELL, device=msgspec.structs.replace(CELL.device, workload=workload))
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """Living processes of the engine whose environment carries this mark."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            ours = process.environ().get(MARK) == mark
+        except (psutil.Error, OSError):
+            continue  # another user's, a zombie, or gone meanwhile
+        if ours and process.pid != os.getpid():
+            found.append(process)
+    return found

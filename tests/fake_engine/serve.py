@@ -1,0 +1,294 @@
+"""A real HTTP server of a tiny model, which misbehaves as it is told: `python -P serve.py --port N [--behaviour B …]`.
+
+    GET  /health     {"status": "ok"} once it is ready, 503 before
+    GET  /version    {"version": …, "engine": "fake"}
+    POST /score      {"token_ids": [n], "top_k": k} -> {"rows": [n-1]}
+    POST /generate   {"token_ids": [n] or "text": …, "max_tokens": m, "top_k": k, "ignore_eos": bool, "stream": bool}
+
+A row is {"logprob": x, "top": [[id, logprob], …]}; answers and stream events also count tokens as `usage` does. A
+stream is server-sent events that end with `data: [DONE]`. Standalone: imports bigram.py beside it and NumPy, and
+those only after the ways to die while loading, which should be quick.
+
+Behaviours, combined freely, `NAME` or `NAME=VALUE`:
+
+    healthy  say=WORDS  slow-start=SECONDS  never-healthy  exit-loading=CODE  exit-silently=CODE  signal-loading=NUMBER
+    stubborn  stubborn-child                                       ignores SIGTERM, itself or a child in its own session
+    die-on-request=CODE  die-midway=CODE  signal-on-request=NUMBER dies of the first request, or within its stream
+    answer-500  answer-500-and-die=CODE  answer-400  not-json  wrong-shape  not-json-compliant
+    nan  minus-infinity  sentinel                                  one logprob of each scored sequence
+    shifted  shifted-back  permuted  uniform  constant  other-model  noisy=TIMES
+    close-midway  cut-midway  stall  stall-midway  usage-twice  stops-early=COUNT  generates-nothing  unhealthy-after
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+VERSION = "0.0.1"
+NOISE_SEED = 1000
+"""Another draw than any of the reference's replicates."""
+
+MIDWAY = 3
+"""Events of a stream before it goes wrong."""
+
+BAD_ROW = 4
+"""The scored row that is not finite, so position 5 of its sequence."""
+
+BAD_LOGPROBS = {"nan": float("nan"), "minus-infinity": float("-inf"), "sentinel": -9999.0}
+
+CHILD = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(300)"
+
+
+def load_model() -> Any:
+    """The module bigram.py beside this file: with `-P`, Python does not look there."""
+    found = importlib.util.spec_from_file_location("bigram", Path(__file__).with_name("bigram.py"))
+    assert found is not None and found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def cry(words: str = "RuntimeError: the fake engine broke down") -> None:
+    """What a Python engine writes before it dies."""
+    print(f'Traceback (most recent call last):\n  File "engine.py", line 1, in step\n{words}', flush=True)
+
+
+class Model:
+    """The tiny model, with the ways in which its numbers can be wrong."""
+
+    def __init__(self, behaviours: dict[str, str]) -> None:
+        import numpy
+
+        self.np = numpy
+        self.bigram = load_model()
+        self.behaviours = behaviours
+        self.seed = self.bigram.OTHER_MODEL if "other-model" in behaviours else self.bigram.THIS_MODEL
+        self.bigram.NOISE *= float(behaviours.get("noisy", "1"))
+        self.permutation = numpy.random.default_rng(7).permutation(self.bigram.VOCABULARY)
+
+    def score(self, ids: list[int], top_k: int) -> list[dict[str, Any]]:
+        """Rows of tokens 1 … n-1."""
+        after = self.bigram.logprobs(ids, model=self.seed, seed=NOISE_SEED)
+        rows, first = self.distort(after), after[:1]
+        if "shifted" in self.behaviours:
+            rows = rows[1:]
+        elif "shifted-back" in self.behaviours:
+            rows = self.np.concatenate([first, rows[:-2]])
+        else:
+            rows = rows[:-1]
+        answer = [self.row(row, target, top_k) for row, target in zip(rows, ids[1:], strict=True)]
+        for name, value in BAD_LOGPROBS.items():
+            if name in self.behaviours:
+                answer[BAD_ROW]["logprob"] = value
+        return answer
+
+    def generate(self, ask: dict[str, Any], ids: list[int]) -> Iterator[dict[str, Any]]:
+        """Greedy tokens one by one, with rows where `top_k` asks for them."""
+        count = int(self.behaviours.get("stops-early", ask["max_tokens"]))
+        if "generates-nothing" in self.behaviours:
+            return
+        rows = self.bigram.generate(ids, count, model=self.seed, seed=NOISE_SEED)
+        for made, logprobs in enumerate(rows, start=1):
+            row = self.distort(logprobs)
+            token = int(row.argmax())
+            event: dict[str, Any] = {"token_id": token, "text": f" {self.bigram.WORDS[token]}"}
+            if ask.get("top_k"):
+                event["row"] = self.row(row, token, ask["top_k"])
+            stopped = token == self.bigram.EOS and not ask.get("ignore_eos")
+            ends = "stop" if stopped else "length" if made == count else None
+            yield {**event, **self.usage(len(ids), made), "finish_reason": ends}
+            if ends:
+                return
+
+    def distort(self, rows: Any) -> Any:
+        """The same numbers for every id, for every context, or for the wrong ids, where that is the behaviour."""
+        if "uniform" in self.behaviours:
+            return self.np.full_like(rows, -self.np.log(self.bigram.VOCABULARY))
+        if "constant" in self.behaviours:
+            return self.np.broadcast_to(self.bigram.logprobs([1])[0], rows.shape)
+        return rows[..., self.permutation] if "permuted" in self.behaviours else rows
+
+    def row(self, logprobs: Any, target: int, top_k: int) -> dict[str, Any]:
+        listed = self.np.argsort(logprobs)[::-1][:top_k]
+        return {"logprob": float(logprobs[target]), "top": [[int(i), float(logprobs[i])] for i in listed]}
+
+    def usage(self, prompt: int, completion: int) -> dict[str, int]:
+        times = 2 if "usage-twice" in self.behaviours else 1
+        return {"prompt_tokens": prompt, "completion_tokens": completion * times}
+
+    def ids_of(self, ask: dict[str, Any]) -> list[int]:
+        """The prompt as ids: as they are given, or word by word."""
+        given: list[int] = ask.get("token_ids") or [self.bigram.WORDS.index(word) for word in ask["text"].split()]
+        return given
+
+
+class Handler(BaseHTTPRequestHandler):
+    model: Model
+    behaviours: dict[str, str]
+    ready_at: float
+    asked: bool = False
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        if self.path == "/health":
+            self.health()
+        elif self.path == "/version":
+            self.answer(200, {"version": VERSION, "engine": "fake"})
+        else:
+            self.answer(404, {"error": f"no route {self.path}"})
+
+    def health(self) -> None:
+        loading = "never-healthy" in self.behaviours or time.monotonic() < self.ready_at
+        ill = "unhealthy-after" in self.behaviours and Handler.asked
+        self.answer(503, {"status": "loading"}) if loading or ill else self.answer(200, {"status": "ok"})
+
+    def do_POST(self) -> None:
+        ask = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        Handler.asked = True
+        try:
+            if not self.misbehave():
+                self.route(ask)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True  # the client is gone; there is nobody to answer
+
+    def misbehave(self) -> bool:
+        """True where the request has been dealt with, badly."""
+        told = self.behaviours
+        if "signal-on-request" in told:
+            os.kill(os.getpid(), int(told["signal-on-request"]))
+        elif "die-on-request" in told:
+            die(int(told["die-on-request"] or 0))
+        elif "stall" in told:
+            time.sleep(300)
+        elif "answer-400" in told:
+            self.answer(400, {"error": "no such parameter"})
+        elif "answer-500" in told or "answer-500-and-die" in told:
+            self.answer(500, {"error": "the engine loop is dead"})
+            if "answer-500-and-die" in told:
+                self.wfile.flush()
+                threading.Timer(0.3, die, (int(told["answer-500-and-die"] or 0),)).start()
+        elif "not-json-compliant" in told:
+            self.answer(500, {"error": "Out of range float values are not JSON compliant: nan"})
+        elif "not-json" in told:
+            self.send(200, "text/html", b"<html>hello</html>")
+        elif "wrong-shape" in told:
+            self.answer(200, {"choices": []})
+        else:
+            return False
+        return True
+
+    def route(self, ask: dict[str, Any]) -> None:
+        ids = self.model.ids_of(ask)
+        if self.path == "/score":
+            self.answer(200, {"rows": self.model.score(ids, int(ask["top_k"])), **self.model.usage(len(ids), 0)})
+        elif self.path == "/generate" and ask.get("stream"):
+            self.stream(ask, ids)
+        elif self.path == "/generate":
+            events = list(self.model.generate(ask, ids))
+            self.answer(200, {"events": events, **self.model.usage(len(ids), len(events))})
+        else:
+            self.answer(404, {"error": f"no route {self.path}"})
+
+    def stream(self, ask: dict[str, Any], ids: list[int]) -> None:
+        chunked = "cut-midway" in self.behaviours
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header(*(("Transfer-Encoding", "chunked") if chunked else ("Connection", "close")))
+        self.end_headers()
+        self.close_connection = True
+        for sent, event in enumerate(self.model.generate(ask, ids)):
+            if sent == MIDWAY and self.breaks_off():
+                return
+            line = b"data: " + json.dumps(event).encode() + b"\n\n"
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(line), line) if chunked else line)
+            self.wfile.flush()
+        self.wfile.write(b"data: [DONE]\n\n")
+
+    def breaks_off(self) -> bool:
+        """True where the stream ends here, by the server's will or with the server."""
+        if "die-midway" in self.behaviours:
+            die(int(self.behaviours["die-midway"] or 0))
+        if "stall-midway" in self.behaviours:
+            time.sleep(300)
+        return "close-midway" in self.behaviours or "cut-midway" in self.behaviours
+
+    def answer(self, status: int, body: dict[str, Any]) -> None:
+        self.send(status, "application/json", json.dumps(body).encode())  # writes NaN and -Infinity as Python does
+
+    def send(self, status: int, kind: str, data: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass  # the log holds the engine's own words alone
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+
+def die(code: int) -> None:
+    """End the whole process from whichever thread, after a last cry."""
+    cry()
+    os._exit(code)
+
+
+def die_while_loading(told: dict[str, str]) -> None:
+    """The deaths that come before the port is opened."""
+    if "signal-loading" in told:
+        os.kill(os.getpid(), int(told["signal-loading"]))
+        time.sleep(300)  # a signal needs a moment
+    if "exit-loading" in told:
+        cry()
+        sys.exit(int(told["exit-loading"]))
+    if "exit-silently" in told:
+        sys.exit(int(told["exit-silently"]))
+
+
+def refuse_to_stop(told: dict[str, str]) -> None:
+    """Ignore SIGTERM, itself or in a child that has left the process group."""
+    if "stubborn" in told:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if "stubborn-child" in told:
+        child = subprocess.Popen([sys.executable, "-c", CHILD], start_new_session=True, stdout=subprocess.PIPE)
+        assert child.stdout is not None
+        child.stdout.readline()  # deaf from here on
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--behaviour", action="append", default=[])
+    options = parser.parse_args()
+    pairs = (behaviour.partition("=") for behaviour in options.behaviour)
+    told = {name: value for name, _, value in pairs}
+    if "say" in told:
+        print(told["say"], flush=True)
+    die_while_loading(told)
+    refuse_to_stop(told)
+    Handler.behaviours = told
+    Handler.model = Model(told)
+    Handler.ready_at = time.monotonic() + float(told.get("slow-start", "0"))
+    server = Server(("127.0.0.1", options.port), Handler)
+    print(f"fake engine {VERSION} serves on port {options.port}", flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

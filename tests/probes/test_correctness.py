@@ -1,0 +1,113 @@
+"""Correctness: what is asked of an engine, what is kept of its answers, and what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from matrix.errors import EngineBrokeProtocol
+from matrix.results import Measurement, Status, read_measurement, write_measurement
+from probes import correctness
+from runners.engine import Engine
+from tests.fake_engine.adapter import fake_engine
+from tests.fake_engine.bench import CELL, WORKLOAD, bench, launched, verdict_of, with_workload
+
+
+def measured(engine: Engine, folder: Path) -> Measurement:
+    with launched(engine, folder) as server:
+        return correctness.measure(server, CELL, bench())
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Measurement]:
+    yield measured(fake_engine("healthy"), tmp_path_factory.mktemp("healthy"))
+
+
+def test_both_strata_are_judged(healthy: Measurement) -> None:
+    """An engine that scores ids is judged on prefill and on decode, and a PASS names both."""
+    verdict = correctness.judge(healthy, CELL)
+    assert verdict.status is Status.PASS
+    assert verdict.reason.startswith("prefill: ")
+    assert "; decode: " in verdict.reason
+    assert {"prefill_ratio", "decode_ratio", "prefill_misses", "decode_nonfinite"} <= set(verdict.numbers)
+
+
+def test_every_generated_token_is_judged_and_no_prompt(healthy: Measurement) -> None:
+    """Decode counts the generated tokens, prefill every token but the first of each sequence."""
+    numbers = correctness.judge(healthy, CELL).numbers
+    assert numbers["decode_tokens"] == WORKLOAD.decode_sequences * WORKLOAD.decode_tokens
+    assert numbers["prefill_tokens"] == WORKLOAD.corpus_sequences * (WORKLOAD.corpus_length - 1)
+
+
+def test_rows_of_generated_tokens_begin_behind_the_prompt(healthy: Measurement) -> None:
+    """The engine's row for the first generated token stands in the column of that token."""
+    first = WORKLOAD.decode_prompt_length - 1
+    targets = healthy.tables["decode"]["target_logprobs"]
+    assert np.isnan(targets[:, :first]).all()
+    assert np.isfinite(targets[:, first:]).all()
+    wanted = healthy.tables["decode reference"]["reference/target_logprobs"]
+    assert targets[:, first:] == pytest.approx(wanted[:, first:], abs=0.5)
+
+
+def test_a_stored_measurement_gives_the_same_verdict(healthy: Measurement, tmp_path: Path) -> None:
+    """Judging needs no engine: what was written and read again is judged as it was at first."""
+    path = write_measurement(tmp_path, CELL.id, "correctness", healthy)
+    assert correctness.judge(read_measurement(path), CELL) == correctness.judge(healthy, CELL)
+
+
+@pytest.mark.parametrize(("table", "word"), [("prefill", "prefill: "), ("decode", "decode: ")])
+def test_one_bad_stratum_is_enough(table: str, word: str, healthy: Measurement) -> None:
+    """The worst stratum decides, and the other one is still told."""
+    bad = dict(healthy.tables[table])
+    bad["target_logprobs"] = bad["target_logprobs"].copy()
+    bad["target_logprobs"][2, 40] = np.nan
+    broken = msgspec.structs.replace(healthy, tables={**healthy.tables, table: bad})
+    verdict = correctness.judge(broken, CELL)
+    assert verdict.status is Status.FAIL
+    assert f"{word}non-finite logprob at sequence 2 position 41" in verdict.reason
+
+
+def test_a_gap_in_the_answers_is_not_finite(healthy: Measurement) -> None:
+    """A token that the engine gave no logprob for counts against it, and is not skipped."""
+    short = {name: array[:, :-1] for name, array in healthy.tables["prefill"].items()}
+    padded = {
+        name: np.concatenate([array, np.full_like(healthy.tables["prefill"][name][:, -1:], fill)], axis=1)
+        for (name, array), fill in zip(short.items(), (np.nan, -1, np.nan), strict=True)
+    }
+    verdict = correctness.judge(msgspec.structs.replace(healthy, tables={**healthy.tables, "prefill": padded}), CELL)
+    assert verdict.status is Status.FAIL
+
+
+def test_text_alone_is_judged_by_its_margins(tmp_path: Path) -> None:
+    """An engine that gives only text passes where no generated token is beyond rounding."""
+    cell = with_workload(decode_tokens=80)
+    verdict = verdict_of(correctness.PROBE, fake_engine("healthy", takes="text"), tmp_path, cell=cell)
+    assert verdict.status is Status.PASS, verdict.reason
+    assert verdict.reason.startswith("decode, text alone: 0 of 1280 generated tokens cannot be explained by rounding")
+
+
+def test_too_little_text_is_undecided(tmp_path: Path) -> None:
+    """A handful of right tokens proves nothing, and the sentence says how many would."""
+    cell = with_workload(decode_sequences=2, decode_tokens=8)
+    verdict = verdict_of(correctness.PROBE, fake_engine("healthy", takes="text"), tmp_path, cell=cell)
+    assert verdict.status is Status.UNDECIDED
+    assert "a verdict takes" in verdict.reason
+
+
+def test_text_of_another_model_fails(tmp_path: Path) -> None:
+    """Text that the reference would not have written fails."""
+    verdict = verdict_of(correctness.PROBE, fake_engine("other-model", takes="text"), tmp_path)
+    assert verdict.status is Status.FAIL
+    assert "first at sequence 0 position 16" in verdict.reason
+
+
+@pytest.mark.parametrize("takes", ["token-ids", "text"])
+def test_generating_nothing_breaks_the_protocol(takes: str, tmp_path: Path) -> None:
+    """A fixed number of tokens was asked for and none came."""
+    engine = fake_engine("generates-nothing", takes="text" if takes == "text" else "token-ids")
+    with pytest.raises(EngineBrokeProtocol, match="generated nothing"):
+        measured(engine, tmp_path)

@@ -1,0 +1,238 @@
+"""The reference program, run for real on a tiny random Llama in the reference's own environment."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from probes import noise_floor as nf
+
+pytestmark = pytest.mark.engine
+
+PROGRAM = Path(__file__).parents[2] / "probes" / "reference" / "program.py"
+VOCABULARY = 384
+REPLICATES = ["bf16-sdpa", "bf16-left-padded", "bf16-chunked-prefill", "bf16-decode", "bf16-eager"]
+
+MAKE = f"""
+import sys, torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+torch.manual_seed(0)
+config = LlamaConfig(vocab_size={VOCABULARY}, hidden_size=64, intermediate_size=128, num_hidden_layers=2,
+                     num_attention_heads=4, num_key_value_heads=2, initializer_range=0.3, dtype="bfloat16")
+LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(sys.argv[1])
+letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+tokenizer = Tokenizer(models.BPE(vocab={{letter: place for place, letter in enumerate(letters)}}, merges=[]))
+tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+tokenizer.decoder = decoders.ByteLevel()
+fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+fast.chat_template = "{{% for m in messages %}}<{{{{ m.role }}}}>{{{{ m.content }}}}{{% endfor %}}"
+fast.save_pretrained(sys.argv[1])
+"""
+
+
+def run(python: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [str(python), "-P", str(PROGRAM), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=180)
+
+
+@pytest.fixture(scope="module")
+def model(reference_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random Llama in bfloat16 with a byte tokenizer and a chat template."""
+    folder = tmp_path_factory.mktemp("model")
+    subprocess.run([str(reference_python), "-P", "-c", MAKE, str(folder)], check=True, timeout=120)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("corpus") / "corpus.toml"
+    path.write_text(
+        "version = 7\n"
+        + '[[passage]]\ndomain = "prose"\ntext = "A river that forgets its name still finds the sea at last."\n'
+        + '[[passage]]\ndomain = "code"\ntext = "for i in range(10):\\n    print(i, i * i, i ** 3, sep=chr(44))"\n'
+        + '[[passage]]\ndomain = "chat"\nmessages = [{role = "user", content = "Where does the night train stop '
+        + 'for an hour?"}]\n'
+        + '[[seed]]\ntext = "One"\n[[seed]]\ntext = "Two hens"\n[[seed]]\ntext = "Three"\n'
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def built(
+    reference_python: Path, model: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    out = tmp_path_factory.mktemp("built") / "reference.npz"
+    done = run(
+        reference_python,
+        "build",
+        "--model",
+        model,
+        "--corpus",
+        corpus,
+        "--out",
+        out,
+        "--sequences",
+        "6",
+        "--length",
+        "40",
+        "--top-k",
+        "8",
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["corpus", "reference", *REPLICATES]
+    assert [path.name for path in out.parent.iterdir()] == ["reference.npz"]  # no temporary file stays behind
+    return dict(np.load(out))
+
+
+def test_describe_tells_versions_and_threads(reference_python: Path) -> None:
+    """`describe` prints one JSON object."""
+    described = json.loads(run(reference_python, "describe").stdout)
+    assert {"torch", "transformers", "threads"} <= set(described)
+
+
+def test_build_writes_corpus_reference_and_noise(built: dict[str, Any]) -> None:
+    """Half written, half on-policy, of exactly the length; every run finite at every position."""
+    assert built["token_ids"].shape == (6, 40)
+    assert built["domain"].tolist() == ["prose", "code", "chat", *["on-policy"] * 3]
+    assert bytes(built["token_ids"][2][:6].astype(np.uint8)) != b"" and (built["lengths"] == 40).all()
+    for name in ("reference", *REPLICATES):
+        assert built[f"{name}/target_logprobs"].shape == (6, 39)
+        assert built[f"{name}/top_ids"].shape == built[f"{name}/top_logprobs"].shape == (6, 39, 8)
+        assert np.isfinite(built[f"{name}/target_logprobs"]).all() and (built[f"{name}/target_logprobs"] <= 0).all()
+        assert (np.diff(built[f"{name}/top_logprobs"]) <= 0).all()
+    metadata = json.loads(str(built["metadata"]))
+    assert metadata["architecture"] == "LlamaForCausalLM" and metadata["corpus_version"] == 7
+    assert metadata["replicates"] == REPLICATES and set(metadata["seconds"]) == {
+        "corpus",
+        "reference",
+        *REPLICATES,
+    }
+
+
+def test_the_replicates_are_near_the_reference_and_each_is_its_own(built: dict[str, Any]) -> None:
+    """Rounding moves logprobs a little, no replicate repeats another bit by bit, and none is taken for a fault."""
+    reference, replicates = nf.family(built)
+    for run_ in replicates.values():
+        difference = np.abs(nf.token_difference(reference, run_))
+        assert 1e-5 < difference.mean() < 0.3
+    verdict = nf.judge_ratio(reference, replicates, replicates["bf16-eager"])
+    assert verdict.dropped == ()
+    assert len(verdict.repeated) <= 1
+
+
+def test_score_gives_what_build_gave(
+    reference_python: Path, model: Path, built: dict[str, Any], tmp_path: Path
+) -> None:
+    """The same ids cut to different lengths: the same logprobs up to each end, padding behind it."""
+    lengths = [40, 31, 12, 2, 40, 25]
+    given = {
+        "token_ids": [built["token_ids"][row][:n].tolist() for row, n in enumerate(lengths)],
+        "prompt_lengths": [5, 5, 5, 1, 5, 25],
+    }
+    (tmp_path / "ids.json").write_text(json.dumps(given))
+    done = run(
+        reference_python,
+        "score",
+        "--model",
+        model,
+        "--ids",
+        tmp_path / "ids.json",
+        "--out",
+        tmp_path / "scores.npz",
+        "--top-k",
+        "8",
+    )
+    assert done.returncode == 0, done.stderr
+    scores = dict(np.load(tmp_path / "scores.npz"))
+    assert scores["lengths"].tolist() == lengths and scores["prompt_lengths"].tolist() == given["prompt_lengths"]
+    inside = np.arange(39) < np.array(lengths)[:, None] - 1
+    for name in ("reference", *REPLICATES):
+        targets = scores[f"{name}/target_logprobs"]
+        assert (np.isnan(targets) == ~inside).all()
+        assert (scores[f"{name}/top_ids"][~inside] == -1).all() and (scores[f"{name}/top_ids"][inside] >= 0).all()
+        limit = 1e-4 if name == "reference" else 0.5  # another shape may round another way
+        assert np.abs(targets - built[f"{name}/target_logprobs"])[inside].max() < limit
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (
+            {"token_ids": [[1, 2, VOCABULARY]]},
+            "token id 384 at sequence 0 position 2 is outside the vocabulary",
+        ),
+        ({"token_ids": [[1, 2], [3, -1]]}, "token id -1 at sequence 1 position 1 is outside"),
+        ({"token_ids": [[1, 2.5]]}, "2.5 is not a whole number"),
+        ({"token_ids": [[1]]}, "sequence 0 has 1 tokens"),
+        ({"token_ids": []}, "0 sequences"),
+        ({"ids": []}, "token_ids"),
+        ([], "TypeError"),
+    ],
+)
+def test_wrong_ids_are_one_line_and_status_2(
+    reference_python: Path, model: Path, tmp_path: Path, ids: Any, message: str
+) -> None:
+    """What is wrong with the ids is said in one line; nothing is written."""
+    (tmp_path / "ids.json").write_text(json.dumps(ids))
+    done = run(
+        reference_python,
+        "score",
+        "--model",
+        model,
+        "--ids",
+        tmp_path / "ids.json",
+        "--out",
+        tmp_path / "out.npz",
+    )
+    assert done.returncode == 2
+    assert message in done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / "out.npz").exists()
+
+
+def test_a_missing_model_is_status_2(reference_python: Path, corpus: Path, tmp_path: Path) -> None:
+    """A folder without a model is named."""
+    done = run(
+        reference_python,
+        "build",
+        "--model",
+        tmp_path / "none",
+        "--corpus",
+        corpus,
+        "--out",
+        tmp_path / "out.npz",
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: no model at ") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--sequences", "2", "--length", "400"], "passage 1 (prose) gives 58 tokens, 400 are needed"),
+        (["--sequences", "40", "--length", "8"], "the corpus has 3 passages, 20 are needed"),
+        (["--sequences", "0"], "--sequences must be at least 1"),
+    ],
+)
+def test_a_corpus_that_is_too_short_is_status_2(
+    reference_python: Path, model: Path, corpus: Path, tmp_path: Path, options: list[str], message: str
+) -> None:
+    """The passage that is too short is named with what it gives and what is needed."""
+    done = run(
+        reference_python,
+        "build",
+        "--model",
+        model,
+        "--corpus",
+        corpus,
+        "--out",
+        tmp_path / "out.npz",
+        *options,
+    )
+    assert done.returncode == 2
+    assert message in done.stderr and done.stderr.count("\n") == 1

@@ -1,0 +1,190 @@
+"""Entries of the cache are complete or not there."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runners import cache
+
+pytestmark = pytest.mark.usefixtures("cache_root")
+
+CONTENT = b"weights of a model"
+
+
+class Builder:
+    """Writes one file and counts how often."""
+
+    def __init__(self, content: bytes = CONTENT) -> None:
+        self.content = content
+        self.built = 0
+
+    def __call__(self, folder: Path) -> None:
+        self.built += 1
+        (folder / "sub").mkdir(exist_ok=True)
+        (folder / "sub" / "file").write_bytes(self.content)
+
+
+def ensure(builder: Builder, key: str = "key", *, keep_partial: bool = False, check_files: bool = True) -> Path:
+    return cache.ensure("kind", key, builder, label="a label", keep_partial=keep_partial, check_files=check_files)
+
+
+def used(key: str, days_ago: float) -> None:
+    record = cache.root() / "kind" / f"{key}.json"
+    moment = record.stat().st_mtime - days_ago * 86400
+    os.utime(record, (moment, moment))
+
+
+def test_an_entry_is_built_once() -> None:
+    """The second call finds what the first one made."""
+    builder = Builder()
+    assert ensure(builder) == ensure(builder)
+    assert builder.built == 1
+
+
+@pytest.mark.parametrize("content", [b"weights of a mODEL", CONTENT[:5], b""], ids=["damaged", "truncated", "empty"])
+def test_a_changed_file_is_remade(content: bytes) -> None:
+    """A file damaged at the same size, cut short or emptied is noticed, and the entry made anew."""
+    builder = Builder()
+    file = ensure(builder) / "sub" / "file"
+    file.write_bytes(content)
+    os.utime(file, ns=(1, 1))
+    assert (ensure(builder) / "sub" / "file").read_bytes() == CONTENT
+    assert builder.built == 2
+
+
+def test_a_missing_file_is_remade() -> None:
+    """A file that is gone is noticed."""
+    builder = Builder()
+    (ensure(builder) / "sub" / "file").unlink()
+    ensure(builder)
+    assert builder.built == 2
+
+
+def test_a_touched_file_is_not_remade() -> None:
+    """Another time on the same content is no damage."""
+    builder = Builder()
+    os.utime(ensure(builder) / "sub" / "file")
+    ensure(builder)
+    assert builder.built == 1
+
+
+@pytest.mark.parametrize("record", [None, "", '{"kind": "kind", "key"'], ids=["none", "empty", "half"])
+def test_an_entry_without_its_record_is_remade(record: str | None) -> None:
+    """The record is written last: without a whole one the entry is unfinished, and nothing of it is kept."""
+    builder = Builder()
+    folder = ensure(builder)
+    (folder / "left over").touch()
+    path = folder.with_name("key.json")
+    path.unlink() if record is None else path.write_text(record)
+    assert not (ensure(builder) / "left over").exists()
+    assert builder.built == 2
+
+
+def test_a_failed_build_leaves_no_entry() -> None:
+    """A build that raises passes its error on, and the next call starts from nothing."""
+
+    def fail(folder: Path) -> None:
+        (folder / "part").touch()
+        raise ValueError("the disk broke")
+
+    with pytest.raises(ValueError, match="the disk broke"):
+        cache.ensure("kind", "key", fail, label="a label")
+    assert cache.entries() == []
+    assert not (ensure(Builder()) / "part").exists()
+
+
+def test_a_download_may_resume() -> None:
+    """With keep_partial, what an interrupted build wrote is there for the next one, and counted into the entry."""
+
+    def fail(folder: Path) -> None:
+        (folder / "part").write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cache.ensure("kind", "key", fail, label="a label", keep_partial=True)
+    assert (ensure(Builder(), keep_partial=True) / "part").read_text() == "half"
+    ((entry, _),) = cache.entries()
+    assert set(entry.files) == {"part", "sub/file"}
+
+
+def test_an_environment_is_not_checked_file_by_file() -> None:
+    """Without check_files an entry is intact while its record and folder are there."""
+    builder = Builder()
+    (ensure(builder, check_files=False) / "sub" / "file").write_bytes(b"compiled later")
+    ensure(builder, check_files=False)
+    assert builder.built == 1
+
+
+RACER = """
+import sys, time
+from pathlib import Path
+from runners import cache
+
+def build(folder):
+    with open(sys.argv[1], "a") as log:
+        log.write("built\\n")
+    time.sleep(0.5)
+    (folder / "file").write_text("whole")
+
+print((cache.ensure("kind", "race", build, label="race") / "file").read_text())
+"""
+
+
+def test_two_processes_build_once(tmp_path: Path) -> None:
+    """Processes that want the same entry wait for the one that builds it."""
+    log = tmp_path / "log"
+    command = [sys.executable, "-c", RACER, str(log)]
+    root = Path(__file__).parents[2]
+    racers = [subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [racer.communicate(timeout=30)[0] for racer in racers] == ["whole\n", "whole\n"]
+    assert log.read_text() == "built\n"
+
+
+def test_pruning_by_age_goes_by_last_use() -> None:
+    """What was not used for longer than asked is removed, folder and record; the rest stays."""
+    ensure(Builder(), "old")
+    ensure(Builder(), "new")
+    used("old", days_ago=10)
+    removed = cache.prune(older_than=dt.timedelta(days=5))
+    assert [entry.key for entry in removed] == ["old"]
+    assert [entry.key for entry, _ in cache.entries()] == ["new"]
+    assert not (cache.root() / "kind" / "old").exists()
+
+
+def test_use_renews_an_entry() -> None:
+    """Finding an entry counts as using it."""
+    ensure(Builder(), "old")
+    used("old", days_ago=10)
+    ensure(Builder(), "old")
+    assert cache.prune(older_than=dt.timedelta(days=5)) == []
+
+
+def test_pruning_by_size_takes_the_longest_unused() -> None:
+    """The longest unused go first, until the rest fits."""
+    for days, key in enumerate("abc"):
+        ensure(Builder(bytes(100)), key)
+        used(key, days_ago=days)
+    removed = cache.prune(max_bytes=250)
+    assert [entry.key for entry in removed] == ["c"]
+
+
+def test_pruning_without_a_limit_removes_nothing() -> None:
+    """No limit given, nothing removed."""
+    ensure(Builder())
+    assert cache.prune() == []
+
+
+def test_a_folders_digest_names_its_contents(tmp_path: Path) -> None:
+    """The digest depends on names and contents alone."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text("same")
+    assert cache.folder_digest(tmp_path / "one") == cache.folder_digest(tmp_path / "two")
+    (tmp_path / "two" / "file").rename(tmp_path / "two" / "other")
+    assert cache.folder_digest(tmp_path / "one") != cache.folder_digest(tmp_path / "two")

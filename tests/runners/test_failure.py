@@ -1,0 +1,105 @@
+"""How a death is read from its exit code and its log, and how an exception becomes a status."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+
+import pytest
+
+from matrix import errors
+from matrix.results import Status
+from runners import failure
+
+TRACEBACK = 'Traceback (most recent call last):\n  File "x.py", line 1\nValueError: bad shape'
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (errors.EngineCrashed("x"), Status.CRASH),
+        (errors.EngineTimedOut("x"), Status.TIMEOUT),
+        (errors.EngineBrokeProtocol("x"), Status.FAIL),
+        (errors.NonFiniteAnswer("x"), Status.FAIL),
+        (errors.PrerequisiteNotMet("x"), Status.NOTRUN),
+        (errors.NotSupported("x"), Status.SKIP),
+        (errors.NeedsNetwork("x"), Status.ERROR),
+        (errors.Infrastructure("x"), Status.ERROR),
+        (errors.WrongInput("x"), Status.ERROR),
+        (errors.ReadinessError("x"), Status.ERROR),
+        (ValueError("x"), Status.ERROR),
+        (AssertionError("x"), Status.ERROR),
+        (TimeoutError("x"), Status.ERROR),
+        (MemoryError(), Status.ERROR),
+        (ExceptionGroup("x", [errors.EngineCrashed("x")]), Status.ERROR),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.value,
+)
+def test_every_exception_has_one_status(error: Exception, status: Status) -> None:
+    """Whatever is not positively recognised as the engine's fault is ERROR."""
+    assert failure.status_of(error) is status
+
+
+@pytest.mark.parametrize(
+    ("code", "log", "kind"),
+    [
+        (1, TRACEBACK, errors.EngineCrashed),
+        (0, TRACEBACK, errors.EngineCrashed),
+        (1, "loading\ngoodbye", errors.Infrastructure),
+        (0, "", errors.Infrastructure),
+        (1, "GGML_ASSERT(n > 0) failed", errors.EngineCrashed),
+        (1, "python: a.cc:3: void f(): Assertion `x' failed.", errors.EngineCrashed),
+        (1, "terminate called after throwing an instance of 'std::runtime_error'", errors.EngineCrashed),
+        (1, "RuntimeError: no kernel\nOSError: No space left on device", errors.Infrastructure),
+        (1, "socket.gaierror: Name or service not known", errors.NeedsNetwork),
+        (-signal.SIGSEGV, "", errors.EngineCrashed),
+        (-signal.SIGABRT, "", errors.EngineCrashed),
+        (-signal.SIGILL, TRACEBACK, errors.Infrastructure),
+        (-signal.SIGKILL, "", errors.Infrastructure),
+        (-signal.SIGKILL, TRACEBACK, errors.EngineCrashed),
+        (-signal.SIGTERM, "", errors.Infrastructure),
+    ],
+)
+def test_the_table_of_blame(code: int, log: str, kind: type[Exception]) -> None:
+    """Exit code and log decide together: words of the machine's faults first, then signals, then the engine's words."""
+    assert type(failure.explain_exit(code, log, while_doing="loading")) is kind
+
+
+def test_a_death_carries_its_log() -> None:
+    """The last hundred lines of the log are a note of the error."""
+    log = "\n".join(f"line {i}" for i in range(150))
+    (note,) = failure.explain_exit(1, log, while_doing="loading").__notes__
+    assert note.splitlines() == [f"line {i}" for i in range(50, 150)]
+
+
+def test_an_empty_log_is_said_to_be_empty() -> None:
+    """No evidence is said, not shown as an empty note."""
+    assert failure.explain_exit(1, "", while_doing="loading").__notes__ == ["(the log is empty)"]
+
+
+def test_the_last_words_are_quoted() -> None:
+    """Of several errors the last is quoted, never the headline of a traceback."""
+    assert failure.own_words(f"KeyError: 'first'\n{TRACEBACK}\nshutting down") == "ValueError: bad shape"
+
+
+def test_a_signal_is_named() -> None:
+    """A signal has its name in the sentence, and its number where it has none."""
+    assert str(failure.explain_exit(-11, "", while_doing="serving")) == "ended by SIGSEGV while serving"
+    assert str(failure.explain_exit(-60, "", while_doing="serving")).startswith("ended by signal 60 while serving")
+
+
+def test_gathering_evidence_never_raises(tmp_path: Path) -> None:
+    """A log that is not there, or is not text, is described and never masks the error under way."""
+    assert failure.read_log(tmp_path / "none").startswith("(the log cannot be read: ")
+    (tmp_path / "log").write_bytes(b"\xff\xfe broken\nlast")
+    assert failure.read_log(tmp_path / "log", lines=1) == "last"
+
+
+def test_our_own_exceptions_are_called_ours() -> None:
+    """An exception of the harness says so; a readiness error speaks for itself, with its notes as evidence."""
+    assert failure.describe(ValueError("x")) == ("the harness failed: ValueError: x", {})
+    assert failure.describe(asyncio.CancelledError())[0].startswith("the harness gave up waiting")
+    error = errors.EngineCrashed("it broke")
+    error.add_note("the log")
+    assert failure.describe(error) == ("it broke", {"log tail": "the log"})
