@@ -19,7 +19,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Base of every record: immutable, keyword-only, strict about what it reads."""
 
 
-class Release(Record):
+class Release(Record, frozen=True, kw_only=True):
     """One version of one engine, in one build."""
 
     engine: Id
@@ -44,7 +44,7 @@ class Release(Record):
         return f"{self.engine}-{self.version}"
 
 
-class Config(Record):
+class Config(Record, frozen=True, kw_only=True):
     """A named set of launch settings, in words that every engine's file translates."""
 
     id: Id
@@ -60,14 +60,14 @@ class Config(Record):
     """True for the settings that users run; only their speed is published."""
 
 
-class HubSource(Record, tag="hub", tag_field="from"):
+class HubSource(Record, frozen=True, kw_only=True, tag="hub", tag_field="from"):
     """A repository on the Hugging Face Hub, pinned by commit."""
 
     repo: str
     revision: Sha
 
 
-class PackageSource(Record, tag="package", tag_field="from"):
+class PackageSource(Record, frozen=True, kw_only=True, tag="package", tag_field="from"):
     """A Python package that carries a GGUF file of the model."""
 
     requirements: str
@@ -76,13 +76,13 @@ class PackageSource(Record, tag="package", tag_field="from"):
     """The GGUF file's path inside the installed package."""
 
 
-class FolderSource(Record, tag="folder", tag_field="from"):
+class FolderSource(Record, frozen=True, kw_only=True, tag="folder", tag_field="from"):
     """A checkpoint folder on this machine."""
 
     path: str
 
 
-class Model(Record):
+class Model(Record, frozen=True, kw_only=True):
     """One set of released weights."""
 
     id: Id
@@ -102,7 +102,7 @@ class Model(Record):
     note: str = ""
 
 
-class Workload(Record):
+class Workload(Record, frozen=True, kw_only=True):
     """How much is asked of an engine: chosen per device, so that a cell ends in minutes."""
 
     corpus_sequences: int
@@ -118,7 +118,7 @@ class Workload(Record):
     speed_concurrencies: tuple[int, ...]
 
 
-class Device(Record):
+class Device(Record, frozen=True, kw_only=True):
     """A kind of machine that cells run on."""
 
     id: Id
@@ -131,7 +131,7 @@ class Device(Record):
     memory_gib: float | None = None
 
 
-class Profile(Record):
+class Profile(Record, frozen=True, kw_only=True):
     """A named choice of the matrix; `*` patterns select ids."""
 
     id: Id
@@ -143,7 +143,7 @@ class Profile(Record):
     configs: tuple[str, ...]
 
 
-class Exclusion(Record):
+class Exclusion(Record, frozen=True, kw_only=True):
     """Cells that are not run, and why."""
 
     cells: str
@@ -151,7 +151,7 @@ class Exclusion(Record):
     link: str | None = None
 
 
-class Expectation(Record):
+class Expectation(Record, frozen=True, kw_only=True):
     """A status other than PASS that is known and explained, so that it does not fail a run."""
 
     cells: str
@@ -161,7 +161,7 @@ class Expectation(Record):
     link: Annotated[str, msgspec.Meta(pattern=r"^https?://")]
 
 
-class Cell(Record):
+class Cell(Record, frozen=True, kw_only=True):
     """release x model x device x config; `id` is its one name everywhere."""
 
     release: Release

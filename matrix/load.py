@@ -21,7 +21,7 @@ PACKAGED = Path(__file__).parent
 R = TypeVar("R", bound=Record)
 
 
-class Matrix(Record):
+class Matrix(Record, frozen=True, kw_only=True):
     """Everything the tables say, checked."""
 
     folder: Path
@@ -147,9 +147,10 @@ def _check_references(matrix: Matrix, engines: Sequence[str], probes: Sequence[s
         _check_patterns(profile, "devices", profile.devices, matrix.devices)
         _check_patterns(profile, "configs", profile.configs, matrix.configs)
     ids = [cell.id for cell in matrix.cells()]
-    for rule in (*matrix.exclusions, *matrix.expectations):
-        if not any(fnmatchcase(cell_id, rule.cells) for cell_id in ids):
-            raise WrongInput(f"rules.toml: {rule.cells!r} matches no cell; remove the rule or mend the pattern")
+    patterns = [rule.cells for rule in matrix.exclusions] + [rule.cells for rule in matrix.expectations]
+    for pattern in patterns:
+        if not any(fnmatchcase(cell_id, pattern) for cell_id in ids):
+            raise WrongInput(f"rules.toml: {pattern!r} matches no cell; remove the rule or mend the pattern")
     for expectation in matrix.expectations:
         if expectation.probe not in probes:
             hint = did_you_mean(expectation.probe, probes)

@@ -10,7 +10,7 @@ from matrix.errors import WrongInput
 from matrix.load import Matrix, did_you_mean
 
 
-class Planned(Record):
+class Planned(Record, frozen=True, kw_only=True):
     """A cell of the plan; `excluded` says why it will not run."""
 
     cell: Cell

@@ -54,7 +54,7 @@ class Status(enum.Enum):
         return self is Status.PASS or self.blames_engine
 
 
-class Verdict(Record):
+class Verdict(Record, frozen=True, kw_only=True):
     """What a measurement means: a status and the sentence that explains it."""
 
     status: Status
@@ -74,14 +74,14 @@ class Verdict(Record):
         return self.status is Status.PASS and self.expected is not Status.PASS
 
 
-class Measurement(Record):
+class Measurement(Record, frozen=True, kw_only=True):
     """Raw numbers of one probe: `values` is JSON, `tables` hold arrays by name."""
 
     values: dict[str, Any]
     tables: dict[str, Table] = {}
 
 
-class Provenance(Record):
+class Provenance(Record, frozen=True, kw_only=True):
     """Where a result comes from: enough to repeat it, nothing that names the machine."""
 
     run_id: str
@@ -105,7 +105,7 @@ class Provenance(Record):
     startup_s: float | None = None
 
 
-class Result(Record):
+class Result(Record, frozen=True, kw_only=True):
     """The file that everything else is made from."""
 
     schema_version: int
@@ -124,7 +124,7 @@ class SchemaError(ReadinessError):
     """A result file that this version cannot read; the message says what to do."""
 
 
-class _StoredMeasurement(Record):
+class _StoredMeasurement(Record, frozen=True, kw_only=True):
     schema_version: int
     values: dict[str, Any]
     tables: dict[str, str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -35,7 +35,7 @@ NOT_JSON_COMPLIANT = "not JSON compliant"
 """What Python's JSON encoder says when an answer holds NaN or infinity."""
 
 
-class Arrival(Record):
+class Arrival(Record, frozen=True, kw_only=True):
     """One event of a stream."""
 
     chunk: Chunk
@@ -160,7 +160,7 @@ async def connect(server: Server, watch: Stopwatch, deadline_s: float = REQUEST_
         yield Client(server, session, watch, deadline_s)
 
 
-async def in_flight(limit: int, jobs: list[Callable[[], Any]]) -> list[Any]:
+async def in_flight(limit: int, jobs: Sequence[Callable[[], Any]]) -> list[Any]:
     """Run coroutines with at most `limit` at once; results in order, the first error wins and ends the rest."""
     places = asyncio.Semaphore(limit)
 

@@ -204,7 +204,7 @@ def _shape(report: pytest.TestReport, verdict: Verdict) -> None:
     good = verdict.status in (Status.PASS, Status.SKIP, Status.NOTRUN, Status.UNDECIDED)
     fails = verdict.unexpected or verdict.status is Status.ERROR
     report.outcome = "failed" if fails else "passed" if verdict.status is Status.PASS else "skipped"
-    report.longrepr = None if not fails and verdict.status is Status.PASS else verdict.reason  # type: ignore[assignment]
+    report.longrepr = None if not fails and verdict.status is Status.PASS else verdict.reason
     if report.outcome == "skipped":
         report.longrepr = (str(report.fspath), 0, f"{verdict.status.value}: {verdict.reason}")
     report.user_properties.append(

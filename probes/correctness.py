@@ -32,7 +32,7 @@ SHIFT_TO = 0.05
 WORST_FIRST = (Status.FAIL, Status.DEGRADED, Status.UNDECIDED, Status.PASS)
 
 
-class Correctness(Record):
+class Correctness(Record, frozen=True, kw_only=True):
     """The measurement's values; the arrays are its tables."""
 
     top_k: int

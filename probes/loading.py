@@ -24,7 +24,7 @@ SHOWN = 3
 """Tensor names that fit into a sentence."""
 
 
-class Loading(Record):
+class Loading(Record, frozen=True, kw_only=True):
     """The measurement's values."""
 
     startup_s: float

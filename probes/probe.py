@@ -12,14 +12,14 @@ from probes.stopwatch import Stopwatch
 from runners.engine import Server
 
 
-class Bench(Record):
+class Bench(Record, frozen=True, kw_only=True):
     """What a measurement may use besides the server."""
 
     reference: Reference
     watch: Stopwatch
 
 
-class Probe(Record):
+class Probe(Record, frozen=True, kw_only=True):
     """One question to a running engine."""
 
     name: str

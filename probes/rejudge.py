@@ -11,7 +11,7 @@ from matrix.results import Result, Verdict, read_measurement
 from probes.probe import Probe
 
 
-class Rejudged(Record):
+class Rejudged(Record, frozen=True, kw_only=True):
     """A stored verdict beside the one that the code of today gives."""
 
     result: Result

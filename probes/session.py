@@ -35,7 +35,7 @@ from runners.prepare import Prepared
 SHIMS = Path(venv.__file__).parent / "shims"
 
 
-class Options(Record):
+class Options(Record, frozen=True, kw_only=True):
     """What a run is asked to do; the same words on every front door."""
 
     matrix: str = str(load.PACKAGED)
@@ -49,7 +49,7 @@ class Options(Record):
     """File of an `Attached`, for `readiness verify`."""
 
 
-class Attached(Record):
+class Attached(Record, frozen=True, kw_only=True):
     """A server that somebody else started, and the cell that stands for it."""
 
     cell: Cell
@@ -58,7 +58,7 @@ class Attached(Record):
     """The name that the server knows the model by."""
 
 
-class Built(Record):
+class Built(Record, frozen=True, kw_only=True):
     """How the building of one release's environment went, kept for the rest of the run."""
 
     seconds: float
@@ -66,7 +66,7 @@ class Built(Record):
     log: str = ""
 
 
-class Timings(Record):
+class Timings(Record, frozen=True, kw_only=True):
     """Seconds of one cell by part."""
 
     cell_id: str

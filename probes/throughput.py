@@ -27,7 +27,7 @@ WARM_UP_ROUNDS = 2
 SEED = 20260101
 
 
-class Request(Record):
+class Request(Record, frozen=True, kw_only=True):
     """One streamed completion."""
 
     ttft_s: float
@@ -46,7 +46,7 @@ class Request(Record):
         return self.id_tokens if self.id_tokens is not None else self.usage_tokens
 
 
-class Round(Record):
+class Round(Record, frozen=True, kw_only=True):
     """Requests sent at once."""
 
     concurrency: int
@@ -54,7 +54,7 @@ class Round(Record):
     requests: tuple[Request, ...]
 
 
-class Throughput(Record):
+class Throughput(Record, frozen=True, kw_only=True):
     """The measurement's values."""
 
     prompt_tokens: int

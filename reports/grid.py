@@ -12,7 +12,7 @@ LEVELS = ("absent", "loads", "runs", "right", "robust", "ready")
 UNMEASURED_NEXT = "no probe yet asks whether it stays right when chunked, cached, batched and at length"
 
 
-class Square(Record):
+class Square(Record, frozen=True, kw_only=True):
     """Readiness of one model on one engine release and device."""
 
     model: str
@@ -30,7 +30,7 @@ class Square(Record):
         return "grey" if self.level is None else LEVELS[self.level]
 
 
-class Grid(Record):
+class Grid(Record, frozen=True, kw_only=True):
     """All squares, and the probes that were asked, in their order."""
 
     squares: tuple[Square, ...]

@@ -8,7 +8,7 @@ from matrix.cells import Record
 from matrix.results import Result, SchemaError, read_json, read_result
 
 
-class Run(Record):
+class Run(Record, frozen=True, kw_only=True):
     """One run as it lies on disk."""
 
     run_id: str
@@ -21,7 +21,7 @@ class Run(Record):
     """Files that could not be read, and why."""
 
 
-class _Timings(Record):
+class _Timings(Record, frozen=True, kw_only=True):
     cell_id: str
     seconds: dict[str, float]
 

@@ -22,7 +22,7 @@ from matrix.cells import Record
 from matrix.results import write_json
 
 
-class Stamp(Record):
+class Stamp(Record, frozen=True, kw_only=True):
     """What is known of a file: cheap to compare first, certain to compare last."""
 
     size: int
@@ -30,7 +30,7 @@ class Stamp(Record):
     sha256: str
 
 
-class Entry(Record):
+class Entry(Record, frozen=True, kw_only=True):
     """The record of a finished entry."""
 
     kind: str

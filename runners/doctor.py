@@ -19,7 +19,7 @@ NEEDED_DISK_GIB = 15
 NEEDED_MEMORY_GIB = 8
 
 
-class Finding(Record):
+class Finding(Record, frozen=True, kw_only=True):
     """One thing looked at."""
 
     what: str

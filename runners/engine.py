@@ -15,7 +15,7 @@ Json = Any
 """A decoded JSON answer: an engine may send any shape, and parsers raise KeyError/TypeError on a wrong one."""
 
 
-class Environment(Record):
+class Environment(Record, frozen=True, kw_only=True):
     """An engine's own virtual environment."""
 
     folder: Path
@@ -23,7 +23,7 @@ class Environment(Record):
     requirements_sha256: str
 
 
-class Launch(Record):
+class Launch(Record, frozen=True, kw_only=True):
     """Everything an engine's file needs to say how its server is started."""
 
     cell: Cell
@@ -39,14 +39,14 @@ class Launch(Record):
     """True only in the second try of an engine that wanted the network."""
 
 
-class Prompt(Record):
+class Prompt(Record, frozen=True, kw_only=True):
     """A prompt both ways; an engine's dialect sends the one that it takes."""
 
     token_ids: tuple[int, ...]
     text: str
 
 
-class Ask(Record):
+class Ask(Record, frozen=True, kw_only=True):
     """One request for greedy generation."""
 
     model: str
@@ -59,14 +59,14 @@ class Ask(Record):
     stream: bool = False
 
 
-class HttpRequest(Record):
+class HttpRequest(Record, frozen=True, kw_only=True):
     """A POST that the client sends."""
 
     path: str
     body: dict[str, Any]
 
 
-class Scores(Record):
+class Scores(Record, frozen=True, kw_only=True):
     """Logprobs of n given or generated tokens, most likely k ids listed per token (ragged lists are padded)."""
 
     target_logprobs: npt.NDArray[np.float64]
@@ -77,7 +77,7 @@ class Scores(Record):
     """[n, k], NaN where nothing is listed."""
 
 
-class Generation(Record):
+class Generation(Record, frozen=True, kw_only=True):
     """What came back for an `Ask`."""
 
     text: str
@@ -89,7 +89,7 @@ class Generation(Record):
     finish_reason: str | None
 
 
-class Chunk(Record):
+class Chunk(Record, frozen=True, kw_only=True):
     """One event of a stream; counts are those of `usage`, for the whole answer so far."""
 
     text: str = ""
@@ -100,7 +100,7 @@ class Chunk(Record):
     finished: bool = False
 
 
-class Engine(Record):
+class Engine(Record, frozen=True, kw_only=True):
     """Data and pure functions; the HTTP client that uses them lives in `probes/`."""
 
     name: str
@@ -147,7 +147,7 @@ def scores_from_rows(rows: list[tuple[float | None, list[tuple[int, float]]]]) -
     return Scores(target_logprobs=targets, top_ids=ids, top_logprobs=logprobs)
 
 
-class Server(Record):
+class Server(Record, frozen=True, kw_only=True):
     """A running engine."""
 
     engine: Engine

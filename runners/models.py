@@ -31,7 +31,7 @@ PROGRAM_ENVIRONMENT = {
 MINIMUM = ("config.json", "tokenizer.json")
 
 
-class Checkpoint(Record):
+class Checkpoint(Record, frozen=True, kw_only=True):
     """A Hugging Face folder on this machine."""
 
     folder: Path

@@ -12,7 +12,7 @@ from runners.environments import Say
 from runners.models import Checkpoint
 
 
-class Prepared(Record):
+class Prepared(Record, frozen=True, kw_only=True):
     """What a launch is made of."""
 
     environment: Environment

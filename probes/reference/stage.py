@@ -29,7 +29,7 @@ TOP_K = 32
 """Ids kept per position; engines list 20 at most as they are launched here."""
 
 
-class Coverage(Record):
+class Coverage(Record, frozen=True, kw_only=True):
     """Tensor names that a checkpoint and its architecture do not share."""
 
     tensors: int
@@ -39,7 +39,7 @@ class Coverage(Record):
     mismatched: tuple[str, ...]
 
 
-class Reference(Record):
+class Reference(Record, frozen=True, kw_only=True):
     """The reference forward pass of one checkpoint, computed on demand and cached by content."""
 
     checkpoint: Checkpoint

@@ -92,5 +92,5 @@ def test_the_measurement_holds_what_the_server_said(tmp_path: Path) -> None:
     assert values["completion_tokens"] == loading.TOKENS
     assert values["finish_reason"] == "length"
     assert len(values["text"].split()) == loading.TOKENS
-    assert values["coverage"]["missing"] == ["a"]
+    assert list(values["coverage"]["missing"]) == ["a"]
     assert values["healthy_after"] is True

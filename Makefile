@@ -1,0 +1,35 @@
+# The two commands: `make grid` does the main job, `make test` tests this project. Both set up what they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROFILE ?= quick
+
+.PHONY: grid test lint setup lock clean
+
+grid: setup
+	$(BIN)/readiness run --profile $(PROFILE)
+
+test: setup
+	$(BIN)/python -m pytest -q
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+setup: $(VENV)/.ready
+
+# The harness alone: no torch, no engine. Engines get environments of their own when they are first run.
+$(VENV)/.ready: requirements-dev.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Every lock anew from its .in file; read the difference before you commit it.
+lock: setup
+	$(BIN)/python -m runners.lock
+
+clean:
+	rm -rf $(VENV) site junit.xml .mypy_cache .pytest_cache .ruff_cache .hypothesis
