@@ -31,7 +31,7 @@ from runners.progress import Board
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Which inference engine runs which model rightly and at speed. Start with `readiness doctor`, then `readiness run`.",
+    help="Which inference engine runs which model rightly and at speed. Start with `doctor`, then `run`.",
 )
 out = Console(soft_wrap=True)
 err = Console(stderr=True, soft_wrap=True)

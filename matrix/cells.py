@@ -41,6 +41,7 @@ class Release(Record, frozen=True, kw_only=True):
 
     @property
     def id(self) -> str:
+        """`engine-version`."""
         return f"{self.engine}-{self.version}"
 
 
@@ -171,6 +172,7 @@ class Cell(Record, frozen=True, kw_only=True):
 
     @property
     def id(self) -> str:
+        """The name."""
         return "__".join((self.release.id, self.model.id, self.device.id, self.config.id))
 
     @property

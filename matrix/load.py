@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from itertools import product
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar, get_args
 
 import msgspec
 
-from matrix.cells import Cell, Config, Device, Exclusion, Expectation, Model, Profile, Record, Release
+from matrix.cells import Cell, Config, Device, Exclusion, Expectation, Model, PackageSource, Profile, Record, Release
 from matrix.errors import WrongInput
 
 PACKAGED = Path(__file__).parent
@@ -112,19 +112,40 @@ def _records(path: Path, document: dict[str, Any], table: str, kind: type[R]) ->
 
 
 def _record(where: str, entry: dict[str, Any], kind: type[R]) -> R:
-    known = [field.encode_name for field in msgspec.structs.fields(kind)]
-    required = [field.encode_name for field in msgspec.structs.fields(kind) if field.required]
+    if not isinstance(entry, dict):
+        raise WrongInput(f"{where}: found {entry!r}, expected a table with keys")
     where += f" ({entry['id']})" if "id" in entry else ""
-    for key in entry:
-        if key not in known:
-            raise WrongInput(f"{where}: unknown key {key!r}{did_you_mean(key, known)}")
-    for key in required:
-        if key not in entry:
-            raise WrongInput(f"{where}: key {key!r} is missing; found {', '.join(sorted(entry)) or 'nothing'}")
+    _check_keys(where, entry, kind)
     try:
         return msgspec.convert(entry, kind)
     except msgspec.ValidationError as error:
         raise WrongInput(f"{where}: {error}") from None
+
+
+def _check_keys(where: str, entry: dict[str, Any], kind: type[msgspec.Struct], tag: str | None = None) -> None:
+    """Name the first unknown or missing key of a table or of a table inside it."""
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    known = [*fields, *([tag] if tag else [])]
+    for key in entry:
+        if key not in known:
+            raise WrongInput(f"{where}: unknown key {key!r}{did_you_mean(key, known)}")
+    for key, field in fields.items():
+        if field.required and key not in entry:
+            raise WrongInput(f"{where}: key {key!r} is missing; found {', '.join(sorted(entry)) or 'nothing'}")
+        if isinstance(entry.get(key), dict):
+            _check_inner(f"{where}: {key}", entry[key], field.type)
+
+
+def _check_inner(where: str, entry: dict[str, Any], annotation: object) -> None:
+    kinds = [kind for kind in (get_args(annotation) or (annotation,)) if _is_struct(kind)]
+    for kind in kinds:
+        config = kind.__struct_config__
+        if len(kinds) == 1 or entry.get(str(config.tag_field)) == config.tag:
+            _check_keys(where, entry, kind, config.tag_field if config.tag else None)
+
+
+def _is_struct(kind: object) -> TypeGuard[type[msgspec.Struct]]:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
@@ -141,6 +162,12 @@ def _check_references(matrix: Matrix, engines: Sequence[str], probes: Sequence[s
             raise WrongInput(f"engines.toml: {release.id}: unknown engine {release.engine!r}{hint}")
         if release.requirements and not matrix.path(release.requirements).is_file():
             raise WrongInput(f"engines.toml: {release.id}: no file {release.requirements!r} in the matrix folder")
+    for model in matrix.models.values():
+        wanted = [f"requirements/{model.reference}.txt"]
+        wanted += [model.source.requirements] if isinstance(model.source, PackageSource) else []
+        for name in wanted:
+            if not matrix.path(name).is_file():
+                raise WrongInput(f"models.toml: {model.id}: no file {name!r} in the matrix folder")
     for profile in matrix.profiles.values():
         _check_patterns(profile, "releases", profile.releases, matrix.releases)
         _check_patterns(profile, "models", profile.models, matrix.models)

@@ -11,8 +11,11 @@ import datetime as dt
 import enum
 import hashlib
 import io
+import math
 import os
 import tempfile
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -172,7 +175,10 @@ def read_result(path: Path) -> Result:
 def write_result(run: Path, result: Result) -> Path:
     """Store a result in its run; returns the file."""
     path = run / result.cell_id / f"{result.probe}.result.json"
-    write_json(path, result)
+    # JSON has no NaN and no infinity; the sentence of such a verdict says what was not finite.
+    finite = {name: value for name, value in result.verdict.numbers.items() if math.isfinite(value)}
+    verdict = msgspec.structs.replace(result.verdict, numbers=finite)
+    write_json(path, msgspec.structs.replace(result, verdict=verdict))
     return path
 
 
@@ -212,5 +218,5 @@ def _read_table(path: Path) -> Table:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise SchemaError(f"{path}: not a readable table: {error}") from error

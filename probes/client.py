@@ -31,6 +31,9 @@ REQUEST_DEADLINE_S = 300.0
 DEATH_WATCH_S = 10.0
 """How long after a broken answer the process may take to be seen dead: a report may come before the exit does."""
 
+STREAM_DEATH_WATCH_S = 1.0
+"""The same after a stream that ended too early, which a living engine may do."""
+
 NOT_JSON_COMPLIANT = "not JSON compliant"
 """What Python's JSON encoder says when an answer holds NaN or infinity."""
 
@@ -57,7 +60,8 @@ class Client:
     async def score(self, token_ids: tuple[int, ...], top_k: int) -> Scores:
         """Teacher-forced logprobs of given token ids: n-1 rows."""
         engine = self._server.engine
-        assert engine.score is not None and engine.parse_scores is not None
+        assert engine.score is not None
+        assert engine.parse_scores is not None
         parse = engine.parse_scores
         answer = await self._post(engine.score(self._server.model, token_ids, top_k))
         return _parsed(lambda: parse(answer, token_ids), answer)
@@ -76,7 +80,8 @@ class Client:
                 chunk = _parsed(lambda event=event: self._server.engine.parse_chunk(event), event)  # type: ignore[misc]
                 arrivals.append(Arrival(chunk=chunk, at_s=time.monotonic() - started))
         if not any(arrival.chunk.finished for arrival in arrivals):
-            raise EngineBrokeProtocol(f"the stream ended after {len(arrivals)} events without a finish reason")
+            dead = await self._death(wait_s=STREAM_DEATH_WATCH_S)
+            raise dead or EngineBrokeProtocol(f"the stream ended after {len(arrivals)} events without a finish reason")
         return arrivals
 
     async def _post(self, request: HttpRequest) -> Any:

@@ -73,7 +73,7 @@ def judge(measurement: Measurement, cell: Cell) -> Verdict:
         )
     if not values.healthy_after:
         return Verdict(status=Status.FAIL, reason="answered a request and was not healthy after it", numbers=numbers)
-    if not values.completion_tokens or not values.text:
+    if values.completion_tokens == 0 or not values.text:
         return Verdict(status=Status.FAIL, reason="is healthy and generates nothing", numbers=numbers)
     if values.needed_network:
         reason = "becomes ready only with network access, though its model is local"

@@ -208,9 +208,8 @@ def _valid(reference: TokenLogprobs) -> Flags:
 
 def _same_shape(reference: TokenLogprobs, other: TokenLogprobs) -> None:
     if other.target_logprobs.shape != reference.target_logprobs.shape:
-        raise ValueError(
-            f"{other.target_logprobs.shape} positions against the reference's {reference.target_logprobs.shape}"
-        )
+        shapes = other.target_logprobs.shape, reference.target_logprobs.shape
+        raise ValueError(f"{shapes[0]} positions against the reference's {shapes[1]}")
 
 
 # --- token statistics -------------------------------------------------------------------------------------
@@ -264,7 +263,7 @@ def _best(run: TokenLogprobs, depth: Ints) -> tuple[Ints, Floats, Flags]:
 
 
 def _look_up(ids: Ints, q_ids: Ints, q_logs: Floats, q_inside: Flags) -> tuple[Floats, Flags]:
-    """Candidate's logprob of each id [S, N, k] (its least one where it does not list the id), and which it lists."""
+    """Candidate's logprob of each id [S, N, k] (its least where it lists the id not), and which it lists."""
     least = np.where(q_inside, q_logs, np.inf).min(axis=-1, keepdims=True, initial=np.inf)
     logs, found = np.broadcast_to(least, ids.shape).copy(), np.zeros(ids.shape, bool)
     for rank in range(q_ids.shape[-1]):
@@ -639,7 +638,7 @@ def judge_ratio(
             q,
             "misses",
             lambda item: item.miss,
-            "share less than half of the reference's probable tokens, or list more than the whole probability",
+            "share less than half of the reference's probable tokens, or list more than all probability",
         ),
         _worst_sequence(q, logs, null),
         _rate(q, "gross_tail", _gross(q), f"diverge by over {fail:.3g} x the noise's 99.9% quantile"),
@@ -858,9 +857,8 @@ def judge_margins(
     p_value = float(stats.binom.sf(hard - 1, tokens, h0)) if hard else 1.0
     bar = min(1.0, h0 + rate)
     needed = math.ceil(math.log(PASS_ALPHA) / math.log1p(-bar)) if bar < 1 else 0
-    said = (
-        f"{hard} of {tokens} generated tokens cannot be explained by rounding (noise: {noise_hard} of {noise_tokens})"
-    )
+    usual = f"noise: {noise_hard} of {noise_tokens}"
+    said = f"{hard} of {tokens} generated tokens cannot be explained by rounding ({usual})"
     decision: Decision = "UNDECIDED"
     if p_value < alpha:
         decision = "FAIL"

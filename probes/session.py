@@ -168,6 +168,7 @@ class Session:
         except NeedsNetwork:
             # Once more online: whether only the network was missing is worth knowing.
             spec = msgspec.structs.replace(spec, online=True, port=venv.free_port())
+            log = log.with_name("server.online.log")
             return stack.enter_context(venv.launch(engine, spec, log, deadline_s=deadline_s))
 
     def _raise_known_failure(self, cell: Cell) -> None:

@@ -135,7 +135,7 @@ def _request(arrivals: list[Arrival]) -> Request:
 
 
 def judge(measurement: Measurement, cell: Cell) -> Verdict:
-    """PASS where every stream delivered exactly what was asked and counted it rightly; speed itself has no bound yet."""
+    """PASS where every stream delivered exactly what was asked and counted it rightly; speed has no bound yet."""
     values = msgspec.convert(measurement.values, Throughput)
     requests = [request for round in values.rounds for request in round.requests]
     wrong = next((text for request in requests if (text := _miscounted(request, values.output_tokens))), None)

@@ -27,6 +27,7 @@ class Square(Record, frozen=True, kw_only=True):
 
     @property
     def level_name(self) -> str:
+        """The level's word, or `grey`."""
         return "grey" if self.level is None else LEVELS[self.level]
 
 

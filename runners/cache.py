@@ -114,7 +114,7 @@ def entries() -> list[tuple[Entry, dt.datetime]]:
         try:
             entry = msgspec.json.decode(record.read_bytes(), type=Entry)
         except (msgspec.MsgspecError, OSError):
-            continue  # an unfinished or foreign file is no entry; prune() removes what has no record
+            continue  # an unfinished or foreign file is no entry
         found.append((entry, dt.datetime.fromtimestamp(record.stat().st_mtime, dt.UTC)))
     return sorted(found, key=lambda pair: pair[1])
 

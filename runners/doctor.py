@@ -80,7 +80,7 @@ def _instructions() -> Finding:
     known = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
     return Finding(
         what="processor", found=f"{platform.machine()} {' '.join(known)}", good="avx2" in known,
-        needed_for="the CPU builds of vLLM (AVX-512 or AVX2) and llama.cpp (AVX2)", advice="an x86-64 processor with AVX2",
+        needed_for="the CPU builds of vLLM and llama.cpp", advice="an x86-64 processor with AVX2",
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from uv import find_uv_bin
 
 from matrix.cells import Release
-from matrix.errors import Infrastructure
+from matrix.errors import Infrastructure, WrongInput
 from runners import cache
 from runners.engine import Environment
 
@@ -193,7 +193,10 @@ def _blocks(text: str) -> list[str]:
 
 
 def _only(text: str, distribution: str) -> str:
-    return next(block for block in _blocks(text) if block.startswith(f"{distribution}=="))
+    for block in _blocks(text):
+        if block.startswith(f"{distribution}=="):
+            return block
+    raise WrongInput(f"build_from_source: {distribution!r} is not in the requirement file")
 
 
 def _without(text: str, distributions: tuple[str, ...]) -> str:
@@ -202,5 +205,7 @@ def _without(text: str, distributions: tuple[str, ...]) -> str:
 
 
 def _last_words(lines: list[str]) -> str:
+    """The tool's error: from its last line that says so, else its last lines."""
     said = [line.strip() for line in lines if line.strip()]
-    return " | ".join(said[-3:])[:500] or "(it said nothing)"
+    starts = [place for place, line in enumerate(said) if re.match(r"error\b|ERROR\b|×", line)]
+    return " | ".join(said[starts[-1] :] if starts else said[-3:])[:500] or "(it said nothing)"

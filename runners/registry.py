@@ -9,7 +9,6 @@ import pkgutil
 import runners.engines
 from runners.engine import Engine
 
-
 MORE_ENGINES = "READINESS_ENGINES"
 """Environment variable with further modules, separated by commas: an engine of one's own needs no fork."""
 

@@ -9,7 +9,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -60,10 +60,10 @@ def launch(engine: Engine, spec: Launch, log_path: Path, *, deadline_s: float) -
     command = (str(spec.environment.python), "-P", *engine.command(spec))
     started = time.monotonic()
     log_path.parent.mkdir(parents=True, exist_ok=True)
-    with log_path.open("ab") as log:
+    with log_path.open("wb") as log:  # a fresh log: an older one must not explain this death
         process = _start(command, _environment(engine, spec, label), log_path.parent, log.fileno())
-    base_url = f"http://127.0.0.1:{spec.port}"
     try:
+        base_url = f"http://127.0.0.1:{spec.port}"
         _wait_ready(process, base_url + engine.health_path, log_path, deadline_s)
         yield Server(
             engine=engine,
@@ -123,18 +123,15 @@ def take_down(process: subprocess.Popen[bytes], label: str) -> None:
     """End a process group and everything else that carries its label; returns when none is left."""
     members = labelled(label)
     _signal_group(process.pid, signal.SIGTERM)
-    try:
+    with suppress(subprocess.TimeoutExpired):  # the kill below is for exactly this
         process.wait(TERMINATE_S)
-    except subprocess.TimeoutExpired:
-        pass  # the kill below is for exactly this
     _signal_group(process.pid, signal.SIGKILL)
-    for member in {*members, *labelled(label)}:
-        try:
-            member.kill()
-        except psutil.NoSuchProcess:
-            continue
+    strays = {*members, *labelled(label)}
+    for stray in strays:
+        with suppress(psutil.NoSuchProcess):
+            stray.kill()
     process.wait()
-    psutil.wait_procs(members, timeout=5)
+    psutil.wait_procs(strays, timeout=5)
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:

@@ -3,21 +3,90 @@
 from __future__ import annotations
 
 import functools
+import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from matrix import load
 from probes import client, correctness, loading, throughput
+from runners import cache, environments, registry
+from runners.engine import Environment
 from tests.fake_engine import bench
 
 REQUEST_DEADLINE_S = 1.5
 DEATH_WATCH_S = 0.5
 
+REQUIRE = "READINESS_REQUIRE"
+"""Environment variable: kinds of things (`engine`, `browser`) whose absence fails a test rather than skips it."""
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "network: needs a package index or a hub")
+_SKIPPED: dict[str, list[str]] = {}
+"""Tests that were left out, by reason."""
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and isinstance(report.longrepr, tuple):
+        _SKIPPED.setdefault(report.longrepr[2].removeprefix("Skipped: "), []).append(report.nodeid)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The last lines name what was left out, and why."""
+    if not _SKIPPED:
+        terminalreporter.write_line("left out: nothing")
+    for reason, tests in sorted(_SKIPPED.items()):
+        terminalreporter.write_line(f"left out: {len(tests)} test(s): {reason}")
+
+
+def absent(kind: str, what: str, how: str) -> NoReturn:
+    """Skip a test whose thing is not here; fail it where that kind of thing is required."""
+    message = f"{what} is not here; {how}"
+    if required(kind):
+        pytest.fail(f"{message} (required by {REQUIRE})", pytrace=False)
+    pytest.skip(message)
+
+
+def required(kind: str) -> bool:
+    return kind in os.environ.get(REQUIRE, "").split(",")
+
+
+def _environment(name: str) -> Environment:
+    """An environment that is already built, or is required and built now."""
+    built = list((cache.root() / "environments").glob(f"{name}-[0-9a-f]*.json"))
+    if not built and not required("engine"):
+        absent("engine", f"the environment of {name}", "`make grid` builds it")
+    matrix = load.load(engines=registry.engines(), probes=("loading", "correctness", "throughput"))
+    if name in matrix.releases:
+        return environments.environment_of(matrix.releases[name], matrix.folder)
+    return environments.build(name, matrix.path(f"requirements/{name}.txt"))
+
+
+@pytest.fixture(scope="session")
+def reference_python() -> Path:
+    """The Python of the reference's environment."""
+    return _environment("reference-5.23.0").python
+
+
+@pytest.fixture(scope="session")
+def vllm_environment() -> Environment:
+    return _environment("vllm-0.32.0")
+
+
+@pytest.fixture(scope="session")
+def llama_cpp_python_environment() -> Environment:
+    return _environment("llama-cpp-python-0.3.36")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> tuple[Path, Path]:
+    """Chromium and its driver."""
+    browser, driver = (shutil.which(name) for name in ("chromium", "chromedriver"))
+    if browser is None or driver is None:
+        absent("browser", "Chromium with its driver", "install chromium and chromium-driver")
+    return Path(browser), Path(driver)
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Standalone programs that turn one form of weights into another; they run in the reference environment."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 
 def main(gguf: Path, folder: Path, dtype: str) -> None:
+    """Load, dequantize, round to `dtype`, save with the tokenizer."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 

@@ -1,4 +1,4 @@
-"""llama-cpp-python: its Python API, served by `shims/llama_cpp_python/serve.py`, on a GGUF made by its own converter."""
+"""llama-cpp-python: its Python API behind a shim of ours, on a GGUF made by its own converter."""
 
 from __future__ import annotations
 

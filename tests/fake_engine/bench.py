@@ -62,7 +62,7 @@ CELL = Cell(
 ENVIRONMENT = Environment(folder=Path(sys.prefix), python=Path(sys.executable), requirements_sha256="0" * 64)
 
 
-class StandIn(Reference):
+class StandIn(Reference, frozen=True, kw_only=True):
     """The tiny model in the reference's place: exact, and with noisy replicates under their own seeds."""
 
     lacking: tuple[str, ...] = ()

@@ -55,9 +55,8 @@ def wanted(tokens: int = 8, *, top_k: int = 0, stream: bool = False) -> Ask:
 
 def misbehaving(folder: Path, behaviour: str, question: Callable[[Client], Awaitable[object]]) -> Exception:
     """What a question to a misbehaving engine raises."""
-    with launched(fake_engine(behaviour), folder) as server:
-        with pytest.raises(errors.ReadinessError) as caught:
-            ask(server, question)
+    with launched(fake_engine(behaviour), folder) as server, pytest.raises(errors.ReadinessError) as caught:
+        ask(server, question)
     return caught.value
 
 
@@ -184,7 +183,7 @@ def test_the_limit_of_requests_in_flight_holds() -> None:
         now -= 1
         return number
 
-    jobs = [lambda number=number: job(number) for number in range(7)]  # type: ignore[misc]
+    jobs = [lambda number=number: job(number) for number in range(7)]
     assert asyncio.run(in_flight(3, jobs)) == list(range(7))
     assert most == 3
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -23,8 +22,8 @@ def measured(engine: Engine, folder: Path) -> Measurement:
 
 
 @pytest.fixture(scope="module")
-def healthy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Measurement]:
-    yield measured(fake_engine("healthy"), tmp_path_factory.mktemp("healthy"))
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> Measurement:
+    return measured(fake_engine("healthy"), tmp_path_factory.mktemp("healthy"))
 
 
 def test_both_strata_are_judged(healthy: Measurement) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from matrix.results import Measurement, Status
+from matrix.results import Measurement, Status, Verdict
 from probes import loading
 from probes.reference.stage import Coverage
 from tests.fake_engine.adapter import fake_engine
@@ -25,7 +25,7 @@ GOOD = loading.Loading(
 )
 
 
-def judged(**changes: Any) -> loading.Verdict:
+def judged(**changes: Any) -> Verdict:
     values = msgspec.structs.replace(GOOD, **changes)
     return loading.judge(Measurement(values=msgspec.to_builtins(values)), CELL)
 

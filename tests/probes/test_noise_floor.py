@@ -503,7 +503,7 @@ def margins(world: World, replicates: dict[str, nf.TokenLogprobs]) -> tuple[list
 
 
 def test_greedy_text_with_only_rounding_passes(world: World, replicates: dict[str, nf.TokenLogprobs]) -> None:
-    """Near-ties fall either way and count for nothing; the sentence says how many tokens the PASS rests on."""
+    """Near-ties fall either way and count for nothing; the sentence says on how many tokens it rests."""
     noise, tau = margins(world, replicates)
     verdict = nf.judge_margins(nf.greedy_margins(world.reference, world.run(world.noisy())), noise, tau)
     assert verdict.decision == "PASS"

@@ -54,9 +54,12 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("corpus") / "corpus.toml"
     path.write_text(
         "version = 7\n"
-        + '[[passage]]\ndomain = "prose"\ntext = "A river that forgets its name still finds the sea at last."\n'
-        + '[[passage]]\ndomain = "code"\ntext = "for i in range(10):\\n    print(i, i * i, i ** 3, sep=chr(44))"\n'
-        + '[[passage]]\ndomain = "chat"\nmessages = [{role = "user", content = "Where does the night train stop '
+        + '[[passage]]\ndomain = "prose"\n'
+        + 'text = "A river that forgets its name still finds the sea at last."\n'
+        + '[[passage]]\ndomain = "code"\n'
+        + 'text = "for i in range(10):\\n    print(i, i * i, i ** 3, sep=chr(44))"\n'
+        + '[[passage]]\ndomain = "chat"\n'
+        + 'messages = [{role = "user", content = "Where does the night train stop '
         + 'for an hour?"}]\n'
         + '[[seed]]\ntext = "One"\n[[seed]]\ntext = "Two hens"\n[[seed]]\ntext = "Three"\n'
     )
@@ -116,7 +119,7 @@ def test_build_writes_corpus_reference_and_noise(built: dict[str, Any]) -> None:
 
 
 def test_the_replicates_are_near_the_reference_and_each_is_its_own(built: dict[str, Any]) -> None:
-    """Rounding moves logprobs a little, no replicate repeats another bit by bit, and none is taken for a fault."""
+    """Rounding moves logprobs a little, hardly any replicate repeats another, and none looks like a fault."""
     reference, replicates = nf.family(built)
     for run_ in replicates.values():
         difference = np.abs(nf.token_difference(reference, run_))

@@ -12,9 +12,10 @@ import psutil
 import pytest
 from msgspec.structs import replace
 
-from matrix.errors import NeedsNetwork
+from matrix.errors import EngineTimedOut, Infrastructure, NeedsNetwork
 from matrix.results import Status, Verdict
 from probes import correctness, loading, throughput
+from probes.probe import Probe
 from runners import venv
 from tests.fake_engine.adapter import fake_engine
 from tests.fake_engine.bench import CELL, ENVIRONMENT, MARK, bench, launched, marked, spec, verdict_of, with_workload
@@ -40,7 +41,7 @@ def is_fast(folder: Path, *behaviours: str) -> Verdict:
 
 
 @pytest.mark.parametrize("probe", [loading.PROBE, correctness.PROBE, throughput.PROBE], ids=lambda probe: probe.name)
-def test_a_healthy_engine_passes(probe: correctness.Probe, tmp_path: Path) -> None:
+def test_a_healthy_engine_passes(probe: Probe, tmp_path: Path) -> None:
     """Every probe passes an engine that differs from the reference by rounding noise alone."""
     verdict = verdict_of(probe, fake_engine(), tmp_path)
     assert verdict.status is Status.PASS, verdict.reason
@@ -140,18 +141,17 @@ def test_wanting_the_network_has_a_sentence_of_its_own(tmp_path: Path) -> None:
 
 def test_an_engine_that_cannot_be_started_is_our_error(tmp_path: Path) -> None:
     """A missing interpreter is a broken environment, so ours."""
-    launch = spec()
-    broken = replace(launch, environment=replace(launch.environment, python=tmp_path / "python"))
-    with pytest.raises(venv.Infrastructure, match="could not be started"):
-        with venv.launch(fake_engine(), broken, tmp_path / "engine.log", deadline_s=SHORT_S):
-            pass
+    broken = replace(spec(), environment=replace(ENVIRONMENT, python=tmp_path / "python"))
+    launch = venv.launch(fake_engine("healthy"), broken, tmp_path / "engine.log", deadline_s=SHORT_S)
+    with pytest.raises(Infrastructure, match="could not be started"):
+        launch.__enter__()
 
 
 def test_a_death_is_explained_by_its_own_words(tmp_path: Path) -> None:
     """What an earlier launch left in the same log does not explain a later one: the second try starts clean."""
+    first_try = launched(fake_engine("say=OfflineModeIsEnabled", "exit-silently=1"), tmp_path)
     with pytest.raises(NeedsNetwork):
-        with launched(fake_engine("say=OfflineModeIsEnabled", "exit-silently=1"), tmp_path):
-            pass
+        first_try.__enter__()
     verdict = loads(tmp_path, "exit-loading=1")
     assert verdict.status is Status.CRASH
     assert verdict.reason == f"exited with code 1 while loading: {CRIED}"
@@ -161,7 +161,7 @@ def test_a_death_is_explained_by_its_own_words(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("probe", [loading.PROBE, correctness.PROBE, throughput.PROBE], ids=lambda probe: probe.name)
-def test_dying_of_the_first_request_is_a_crash(probe: correctness.Probe, tmp_path: Path) -> None:
+def test_dying_of_the_first_request_is_a_crash(probe: Probe, tmp_path: Path) -> None:
     """Healthy, and gone with exit code 0 at the first request: a crash that names the code."""
     verdict = verdict_of(probe, fake_engine("die-on-request=0"), tmp_path)
     assert verdict.status is Status.CRASH
@@ -208,7 +208,7 @@ def test_refusing_our_request_is_our_error(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("probe", [loading.PROBE, correctness.PROBE, throughput.PROBE], ids=lambda probe: probe.name)
-def test_a_request_that_never_ends_is_a_timeout(probe: correctness.Probe, tmp_path: Path) -> None:
+def test_a_request_that_never_ends_is_a_timeout(probe: Probe, tmp_path: Path) -> None:
     """A living engine that does not answer by the deadline has timed out."""
     verdict = verdict_of(probe, fake_engine("stall"), tmp_path)
     assert verdict.status is Status.TIMEOUT
@@ -330,19 +330,18 @@ def test_nothing_is_left_after_the_block(mark: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("kind", "child"), [(ValueError, 0), (SystemExit, 0), (KeyboardInterrupt, 1)])
 def test_nothing_is_left_after_an_exception(kind: type[BaseException], child: int, mark: str, tmp_path: Path) -> None:
     """An exception inside the block, Ctrl-C included, passes through and leaves no process."""
-    with pytest.raises(kind):
-        with launched(fake_engine("healthy", *[CHILD] * child, environment={MARK: mark}), tmp_path):
-            assert up(mark) == 1 + child
-            raise kind
+    engine = fake_engine("healthy", *[CHILD] * child, environment={MARK: mark})
+    with pytest.raises(kind), launched(engine, tmp_path):  # noqa: PT012 - what raises is the body itself
+        assert up(mark) == 1 + child
+        raise kind
     assert marked(mark) == []
 
 
 def test_nothing_is_left_after_a_failed_start(mark: str, tmp_path: Path) -> None:
     """An engine that never became ready is taken down."""
-    with pytest.raises(venv.EngineTimedOut):
-        engine = fake_engine("never-healthy", environment={MARK: mark})
-        with launched(engine, tmp_path, deadline_s=SHORT_S):
-            pass
+    launch = launched(fake_engine("never-healthy", environment={MARK: mark}), tmp_path, deadline_s=SHORT_S)
+    with pytest.raises(EngineTimedOut):
+        launch.__enter__()
     assert marked(mark) == []
 
 

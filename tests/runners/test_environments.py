@@ -114,7 +114,7 @@ def test_a_lock_that_cannot_be_met_fails_with_the_tools_words(wheels: Path) -> N
 def test_a_release_without_a_lock_has_no_environment(tmp_path: Path) -> None:
     """The venv launcher says what is missing."""
     release = Release(engine="fake", version="0.0.1", channel="stable", build="official")
-    with pytest.raises(Infrastructure, match="fake-0.0.1 has no requirement file"):
+    with pytest.raises(Infrastructure, match=r"fake-0\.0\.1 has no requirement file"):
         environments.environment_of(release, tmp_path)
 
 

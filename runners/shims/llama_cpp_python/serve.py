@@ -17,8 +17,9 @@ import argparse
 import json
 import threading
 import traceback
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Iterator
+from typing import Any
 
 import llama_cpp
 import numpy as np
@@ -30,7 +31,7 @@ def rows_of(logits: np.ndarray, targets: list[int], top_k: int) -> list[dict[str
     peak = logits.max(axis=1, keepdims=True)
     logprobs = logits - peak - np.log(np.exp(logits - peak).sum(axis=1, keepdims=True))
     rows = []
-    for row, target in zip(logprobs, targets):
+    for row, target in zip(logprobs, targets, strict=True):
         listed = np.argsort(row)[::-1][:top_k] if top_k else []
         rows.append({"logprob": float(row[target]), "top": [[int(i), float(row[i])] for i in listed]})
     return rows
@@ -62,7 +63,7 @@ class Model:
         if len(self.scorer.tokenize(text.encode(), add_bos=False, special=True)) != length:
             raise ValueError("the prompt's text does not give its token ids back")
         rows = []
-        for target, top in zip(logprobs["token_logprobs"][1:length], logprobs["top_logprobs"][1:length]):
+        for target, top in zip(logprobs["token_logprobs"][1:length], logprobs["top_logprobs"][1:length], strict=True):
             ids = [(self.scorer.tokenize(t.encode(), add_bos=False, special=True), p) for t, p in (top or {}).items()]
             rows.append({"logprob": target, "top": [[i[0], float(p)] for i, p in ids if len(i) == 1]})
         return rows
@@ -73,11 +74,9 @@ class Model:
         llama = self.scorer if top_k else self.generator
         llama.reset()
         stops = {llama.token_eos()} if not ask.get("ignore_eos") else set()
-        generated = 0
         if ask["max_tokens"] < 1:
             return
-        for token in llama.generate(ask["token_ids"], temp=0.0):
-            generated += 1
+        for generated, token in enumerate(llama.generate(ask["token_ids"], temp=0.0), start=1):
             event: dict[str, Any] = {"token_id": int(token), "text": llama.detokenize([token]).decode(errors="replace")}
             if top_k:
                 event["row"] = rows_of(llama.scores[llama.n_tokens - 1 : llama.n_tokens], [token], top_k)[0]

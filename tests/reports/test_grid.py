@@ -1,0 +1,58 @@
+"""Squares and their readiness levels."""
+
+from __future__ import annotations
+
+import pytest
+
+from matrix.results import Result, Status
+from reports.grid import UNMEASURED_NEXT, Square, grid
+from tests.reports.samples import cell, result, whole_cell
+
+
+def only(results: list[Result]) -> Square:
+    (square,) = grid(results).squares
+    return square
+
+
+def test_a_cell_that_passes_everything_is_right() -> None:
+    """Level 3 is the highest that today's probes can earn, and the square says what is not asked yet."""
+    square = only(whole_cell(cell()))
+    assert (square.level, square.level_name, square.blocked_by) == (3, "right", UNMEASURED_NEXT)
+
+
+@pytest.mark.parametrize("status", [Status.FAIL, Status.DEGRADED, Status.UNDECIDED])
+def test_an_engine_that_answers_and_is_not_right_runs(status: Status) -> None:
+    """Finite logprobs without a PASS of correctness are level 2."""
+    assert only(whole_cell(cell(), correctness=status)).level == 2
+
+
+def test_non_finite_logprobs_keep_an_engine_at_loads() -> None:
+    """Level 2 wants finite logprobs."""
+    broken = result("correctness", Status.FAIL, numbers={"prefill_nonfinite": 3.0}, minute=1)
+    assert only([result("loading"), broken]).level == 1
+
+
+def test_an_engine_that_crashes_while_loading_is_at_level_nought() -> None:
+    """A crash is decided: the square is red, not grey."""
+    square = only(whole_cell(cell(), loading=Status.CRASH, correctness=Status.NOTRUN))
+    assert (square.level, square.blocked_by) == (0, "loading CRASH: because <it> & so")
+
+
+@pytest.mark.parametrize("status", [Status.ERROR, Status.SKIP, Status.NOTRUN])
+def test_a_cell_that_was_not_measured_is_grey_and_says_why(status: Status) -> None:
+    """Our own failure or a rule never colours an engine."""
+    square = only([result("loading", status, reason="the disk is full")])
+    assert (square.level, square.blocked_by) == (None, f"loading {status.value}: the disk is full")
+
+
+def test_a_square_is_as_good_as_its_worst_config() -> None:
+    """Right in one config and wrong in another is not right."""
+    square = only(whole_cell(cell()) + whole_cell(cell(config="parity"), correctness=Status.FAIL))
+    assert square.level == 2
+
+
+def test_every_engine_has_a_square_of_its_own() -> None:
+    """Squares are model x release x device, in a stable order."""
+    found = grid(whole_cell(cell("beta")) + whole_cell(cell("alpha")))
+    assert [square.release for square in found.squares] == ["alpha-1.0", "beta-1.0"]
+    assert found.probes == ("loading", "correctness", "throughput")

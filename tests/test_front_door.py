@@ -1,0 +1,295 @@
+"""The `readiness` command and the pytest face, as whole processes, on the fake engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from matrix.load import PACKAGED
+from tests.fake_engine import adapter, bench
+from tests.fake_engine.adapter import BEHAVIOUR
+
+ROOT = Path(__file__).parent.parent
+
+ENGINES = """
+[[release]]
+engine = "fake"
+version = "0.0.1"
+channel = "stable"
+build = "official"
+requirements = "requirements/fake.txt"
+
+[[release]]
+engine = "fake"
+version = "0.0.2"
+channel = "stable"
+build = "official"
+requirements = "requirements/other.txt"
+"""
+MODELS = """
+[[model]]
+id = "bigram"
+architecture = "Bigram"
+dtype = "bfloat16"
+context_length = 512
+source = { from = "folder", path = "bigram" }
+"""
+DEVICES = """
+[[device]]
+id = "cpu"
+kind = "cpu"
+accelerators = 0
+
+[device.workload]
+corpus_sequences = 16
+corpus_length = 64
+decode_sequences = 16
+decode_prompt_length = 16
+decode_tokens = 48
+speed_prompt_tokens = 8
+speed_output_tokens = 8
+speed_repeats = 2
+speed_concurrencies = [1, 2]
+"""
+PROFILES = """
+[[profile]]
+id = "quick"
+description = "The fake engine, twice."
+launcher = "venv"
+releases = ["fake-*"]
+models = ["bigram"]
+devices = ["cpu"]
+configs = ["default"]
+"""
+EXPECT_FAIL = """
+[[expect]]
+cells = "fake-*"
+probe = "correctness"
+status = "FAIL"
+reason = "logprobs are shifted"
+link = "https://example.org/issue/1"
+"""
+
+
+def numpy_lock() -> str:
+    """The hashed lines of the one package that the fake engine needs."""
+    lock = (PACKAGED / "requirements" / "reference-5.23.0.txt").read_text()
+    found = re.search(r"(?m)^numpy==.*(?:\\\n.*)+", lock)
+    assert found is not None
+    return found.group() + "\n"
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Path:
+    """A matrix folder of our own: two releases of the fake engine, one model."""
+    folder = tmp_path / "matrix"
+    (folder / "requirements").mkdir(parents=True)
+    for name in ("fake", "other"):
+        (folder / "requirements" / f"{name}.txt").write_text(numpy_lock())
+    (folder / "requirements" / "reference-5.23.0.txt").write_text("")
+    tables = {"engines": ENGINES, "models": MODELS, "devices": DEVICES, "profiles": PROFILES, "rules": ""}
+    for name, text in tables.items():
+        (folder / f"{name}.toml").write_text(text)
+    (folder / "configs.toml").write_text((PACKAGED / "configs.toml").read_text())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def environment(shared_cache: Path, mark: str) -> dict[str, str]:
+    """What the command sees: the fake engine, a cache of the tests' own, and a wide terminal."""
+    added = {
+        "READINESS_ENGINES": "tests.fake_engine.whole_run",
+        "READINESS_CACHE": str(shared_cache),
+        "PYTHONPATH": str(ROOT),
+        "COLUMNS": "250",
+    }
+    return {**os.environ, **added, bench.MARK: mark}
+
+
+def readiness(
+    environment: dict[str, str], cwd: Path, *arguments: str | Path, behaviour: str = ""
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "readiness", *map(str, arguments)]
+    env = {**environment, BEHAVIOUR: behaviour}
+    return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, timeout=180)
+
+
+def statuses(results: Path) -> dict[str, str]:
+    """Status by cell and probe of the newest run."""
+    run = max(path for path in results.iterdir() if path.is_dir())
+    found = {}
+    for path in run.glob("*/*.result.json"):
+        result = json.loads(path.read_text())
+        found[f"{result['cell']['release']['version']} {result['probe']}"] = result["verdict"]["status"]
+    return found
+
+
+def test_a_healthy_run_decides_everything_writes_everything_and_exits_0(
+    environment: dict[str, str], tables: Path, tmp_path: Path
+) -> None:
+    """Results, JUnit XML, site, the terminal grid and the split of the time, in one command."""
+    done = readiness(environment, tmp_path, "run", "--matrix", tables)
+    assert done.returncode == 0, done.stdout + done.stderr
+    probes = ("loading", "correctness", "throughput")
+    assert statuses(tmp_path / "results") == {f"{v} {p}": "PASS" for v in ("0.0.1", "0.0.2") for p in probes}
+    suites = ElementTree.parse(tmp_path / "junit.xml").getroot()
+    assert [len(list(suite.iter("testcase"))) for suite in suites] == [3, 3]
+    assert "fake-0.0.1" in (tmp_path / "site" / "index.html").read_text()
+    assert "x the model's own rounding noise (99% interval" in done.stdout
+    assert re.search(r"total \d+ s: environments \d+ s, .*waiting for engines \d+ s, harness \d+ s", done.stdout)
+
+
+def test_a_wrong_engine_exits_1_and_an_expected_failure_exits_0(
+    environment: dict[str, str], tables: Path, tmp_path: Path
+) -> None:
+    """News is news until a rule with a reason and a link foresees it."""
+    select = ("run", "--matrix", tables, "--select", "fake-0.0.1*")
+    assert readiness(environment, tmp_path, *select, behaviour="shifted").returncode == 1
+    assert statuses(tmp_path / "results")["0.0.1 correctness"] == "FAIL"
+    (tables / "rules.toml").write_text(EXPECT_FAIL)
+    foreseen = readiness(environment, tmp_path, *select, behaviour="shifted")
+    assert foreseen.returncode == 0
+    assert "known FAIL" in foreseen.stdout
+    assert readiness(environment, tmp_path, *select).returncode == 1  # the foreseen failure is gone
+
+
+def test_an_environment_that_cannot_be_built_leaves_the_others_decided_and_exits_3(
+    environment: dict[str, str], tables: Path, tmp_path: Path
+) -> None:
+    """Our failure is grey, says why, and spoils nothing else."""
+    spoiled = re.sub(r"sha256:[0-9a-f]{64}", "sha256:" + "0" * 64, numpy_lock())
+    (tables / "requirements" / "other.txt").write_text(spoiled)
+    done = readiness(environment, tmp_path, "run", "--matrix", tables)
+    assert done.returncode == 3
+    found = statuses(tmp_path / "results")
+    assert {v for k, v in found.items() if k.startswith("0.0.1")} == {"PASS"}
+    assert {v for k, v in found.items() if k.startswith("0.0.2")} == {"ERROR"}
+    assert "its environment could not be built" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "--profile", "quik"), "unknown profile 'quik' (did you mean 'quick'?"),
+        (("run", "--select", "nothing-*"), "--select 'nothing-*' matches no cell"),
+        (("run", "--launcher", "ship"), "launcher 'ship'"),
+        (("plan", "--matrix", "nowhere"), "engines.toml: no such file"),
+        (("grid", "--results", "nowhere"), "no results in nowhere"),
+        (("show", "nothing"), "no result of a cell 'nothing'"),
+        (("judge",), "no run  with results"),
+        (("verify", "ftp://x", "--model", "m"), "'ftp://x' is no URL"),
+        (("run", "--no-such-option"), "No such option"),
+    ],
+)
+def test_wrong_input_is_one_message_and_exit_2(
+    environment: dict[str, str], tables: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    """Nothing is started and nothing is written."""
+    given = arguments if "--matrix" in arguments or arguments[0] in ("grid", "show", "judge") else None
+    words = arguments if given else (*arguments, "--matrix", str(tables))
+    done = readiness(environment, tmp_path, *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in re.sub(r"\s+", " ", done.stderr) or message in done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_pytest_alone_starts_each_engine_exactly_once_on_two_workers(
+    environment: dict[str, str], tables: Path, tmp_path: Path
+) -> None:
+    """`pytest probes -n 2 --dist loadgroup` spreads cells, not probes."""
+    command = [sys.executable, "-m", "pytest", str(ROOT / "probes"), "-n", "2", "--dist", "loadgroup"]
+    done = subprocess.run(
+        [*command, "--matrix", str(tables), "--cells", "fake-*__bigram__*"],
+        env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=180,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    logs = sorted((tmp_path / "results").glob("*/*/server.log"))
+    assert [log.read_text().count("serves on port") for log in logs] == [1, 1]
+    assert set(statuses(tmp_path / "results").values()) == {"PASS"}
+    assert (tmp_path / "junit.xml").is_file()
+
+
+def test_judge_gives_the_same_verdicts_from_disk(environment: dict[str, str], tables: Path, tmp_path: Path) -> None:
+    """No engine runs, and every stored verdict comes out again; a changed one exits 1."""
+    assert readiness(environment, tmp_path, "run", "--matrix", tables, "--select", "fake-0.0.1*").returncode == 0
+    again = readiness(environment, tmp_path, "judge")
+    assert again.returncode == 0
+    assert again.stdout.count("PASS (same)") == 3
+    (stored,) = (tmp_path / "results").glob("*/*/loading.measurement.json")
+    stored.write_text(stored.read_text().replace('"healthy_after": true', '"healthy_after": false'))
+    assert readiness(environment, tmp_path, "judge").returncode == 1
+
+
+def test_show_and_grid_read_results_alone(environment: dict[str, str], tables: Path, tmp_path: Path) -> None:
+    """Evidence and site come from files; no engine is needed."""
+    readiness(environment, tmp_path, "run", "--matrix", tables, "--select", "fake-0.0.1*")
+    shown = readiness(environment, tmp_path, "show", "fake-0.0.1__*")
+    assert shown.returncode == 0
+    assert "prefill_ratio = " in shown.stdout
+    assert "command: python -P" in shown.stdout
+    built = readiness(environment, tmp_path, "grid", "--site", "again")
+    assert built.returncode == 0
+    assert (tmp_path / "again" / "index.html").is_file()
+
+
+@pytest.fixture
+def running(environment: dict[str, str], tmp_path: Path) -> Iterator[str]:
+    """The fake engine started by hand, as somebody's deployment."""
+    with bench.launched(adapter.ENGINE, tmp_path / "deployment") as server:
+        yield server.base_url
+
+
+def test_verify_asks_the_same_probes_of_a_running_server(
+    environment: dict[str, str], tables: Path, tmp_path: Path, running: str
+) -> None:
+    """The engine is recognised, the verdicts are printed as JSON, and the server is left alone."""
+    done = readiness(environment, tmp_path, "verify", running, "--model", "bigram", "--matrix", tables, "--json")
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout[done.stdout.index("[\n") :])
+    assert {r["probe"]: r["verdict"]["status"] for r in results} == {
+        "loading": "PASS",
+        "correctness": "PASS",
+        "throughput": "PASS",
+    }
+    assert results[0]["cell_id"].endswith("__bigram__cpu__attached")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_leaves_no_engine_behind(
+    environment: dict[str, str], tables: Path, tmp_path: Path, mark: str, number: signal.Signals
+) -> None:
+    """Ctrl-C and SIGTERM both take the engine down, and what never ran is recorded as NOTRUN."""
+    command = [sys.executable, "-m", "readiness", "run", "--matrix", str(tables), "--select", "fake-0.0.1*"]
+    env = {**environment, BEHAVIOUR: "stall"}
+    process = subprocess.Popen(command, env=env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        end = time.monotonic() + 60
+        while not _serving(tmp_path) and time.monotonic() < end:
+            time.sleep(0.1)
+        process.send_signal(number)
+        process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert bench.marked(mark) == []
+    assert statuses(tmp_path / "results")["0.0.1 throughput"] == "NOTRUN"
+
+
+def _serving(folder: Path) -> bool:
+    logs = list(folder.glob("results/*/*/server.log"))
+    return any("serves on port" in log.read_text() for log in logs)
