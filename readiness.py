@@ -112,8 +112,7 @@ def run(
 
 def _run(options: Options, results: Path, site: Path, junit_file: Path, workers: int) -> int:
     session = Session(options)
-    session.check_launcher()
-    _ = session.plan  # a wrong selection ends here, before anything is started
+    session.check()
     started = time.monotonic()
     try:
         staged = stage.stage(session, Board(out))
@@ -128,6 +127,7 @@ def _run(options: Options, results: Path, site: Path, junit_file: Path, workers:
 def _pytest_arguments(options: Options, junit_file: Path, workers: int) -> list[str]:
     here = str(Path(probes.__file__).parent / "test_matrix.py")
     arguments = [here, "-v", "--no-header", "--tb=no", "-p", "no:cacheprovider", "-c", os.devnull]
+    arguments += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # plugins are imported before pytest is started
     arguments += [
         "--rootdir",
         str(Path(probes.__file__).parent),

@@ -187,13 +187,13 @@ def _first(errors: BaseExceptionGroup[Any]) -> BaseException:
 
 
 def _parsed(parse: Callable[[], T], answer: Any) -> T:
-    """The engine's file read an answer; a shape it does not expect is the engine's break of its own API."""
+    """The engine's file reads an answer. A shape it does not expect may be its own misunderstanding, so it is ours."""
     try:
         return parse()
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         shown = json.dumps(answer)[:300]
-        raise EngineBrokeProtocol(
-            f"an answer of unexpected shape ({type(error).__name__}: {error}): {shown}"
+        raise Infrastructure(
+            f"an answer of a shape that the engine's file does not know ({type(error).__name__}: {error}): {shown}"
         ) from error
 
 

@@ -70,8 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     try:
         session = Session(options)
-        session.check_launcher()
-        _ = session.plan
+        session.check()
     except WrongInput as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[SESSION] = session

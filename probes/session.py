@@ -25,7 +25,7 @@ from probes import registry as probe_registry
 from probes.probe import Bench, Probe
 from probes.reference.stage import Reference
 from probes.stopwatch import ENVIRONMENT, HARNESS, REFERENCE, STARTUP, Stopwatch
-from runners import attach, prepare, venv
+from runners import attach, cache, prepare, venv
 from runners import registry as engine_registry
 from runners.engine import Launch, Server
 from runners.environments import Say
@@ -96,8 +96,9 @@ class Session:
             return [Planned(cell=self.attached.cell)]
         return plan(self.matrix, self.options.profile, self.options.select)
 
-    def check_launcher(self) -> None:
-        """Raise WrongInput for a launcher that cannot serve this run, before anything is started."""
+    def check(self) -> None:
+        """Raise WrongInput for a choice of cells or a launcher that cannot be, before anything is started."""
+        _ = self.plan
         launcher = self.options.launcher or self.matrix.profiles[self.options.profile].launcher
         if launcher == "attach" and self.attached is None:
             raise WrongInput("--launcher attach needs a server to attach to: use `readiness verify URL --model …`")
@@ -194,6 +195,7 @@ class Session:
         server: Server | None, source: Checkpoint | None, measurement: str | None,
     ) -> Result:  # fmt: skip
         """A verdict with its provenance and with what the rules expect of it."""
+        verdict = _without_places(verdict)
         foreseen = self.matrix.expectation(cell.id, probe.name)
         if foreseen is not None:
             verdict = msgspec.structs.replace(
@@ -225,6 +227,19 @@ class Session:
         spent = dict(watch.spent)
         spent[HARNESS] = max(total_s - sum(spent.values()), 0.0)
         write_json(self.run / cell.id / "timings.json", Timings(cell_id=cell.id, seconds=spent))
+
+
+def _without_places(verdict: Verdict) -> Verdict:
+    """Results are published: where this machine keeps its files is nobody's business and no evidence."""
+    places = ((str(cache.root()), "CACHE"), (str(Path.home()), "~"))
+
+    def clean(text: str) -> str:
+        for place, name in places:
+            text = text.replace(place, name)
+        return text
+
+    evidence = {name: clean(text) for name, text in verdict.evidence.items()}
+    return msgspec.structs.replace(verdict, reason=clean(verdict.reason), evidence=evidence)
 
 
 def harness_version() -> str:

@@ -33,15 +33,18 @@ def terminal(grid: Grid) -> RenderableType:
 
 
 def _table(title: str, squares: list[Square], probes: tuple[str, ...]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for name in ("engine", "config", "build", *probes, "level"):
-        table.add_column(name, no_wrap=True)
+    table = Table(title=title, title_justify="left", show_lines=True)
+    table.add_column("engine", overflow="fold", min_width=16)
+    for name in (*probes, "level"):
+        table.add_column(name)
     for square in squares:
         for config, results in groupby(_by_config(square), key=lambda result: result.cell.config.id):
             by_probe = {result.probe: result for result in results}
             marks = [_mark(by_probe.get(probe)) for probe in probes]
             level = "grey" if square.level is None else f"{square.level} {square.level_name}"
-            table.add_row(square.release, config, square.build, *marks, level)
+            build = "" if square.build == "official" else f"\n{square.build} build"
+            settings = "" if config == "default" else f"\n{config}"
+            table.add_row(f"{square.release}{settings}{build}", *marks, level)
     return table
 
 
@@ -54,20 +57,20 @@ def _mark(result: Result | None) -> Text:
         return Text("not asked", style="bright_black")
     status = result.verdict.status
     known = status.blames_engine and not result.verdict.unexpected
-    return Text(
-        f"{'known ' if known else ''}{status.value}{_number(result)}", style=COLOURS.get(status, "bright_black")
-    )
+    words = f"{'known ' if known else ''}{status.value}"
+    number = _number(result)
+    return Text(f"{words}\n{number}" if number else words, style=COLOURS.get(status, "bright_black"))
 
 
 def _number(result: Result) -> str:
     """The one number of a result that fits into a square."""
     numbers = result.verdict.numbers
     shapes = (
-        ("startup_s", " {:.0f} s"),
-        ("prefill_ratio", " {:.2f} x noise"),
-        ("decode_ratio", " {:.2f} x noise"),
-        ("decode_hard_mismatches", " {:.0f} mismatches"),
-        ("output_tokens_per_s_c1", " {:.1f} tokens/s"),
+        ("startup_s", "{:.0f} s"),
+        ("prefill_ratio", "{:.2f} x noise"),
+        ("decode_ratio", "{:.2f} x noise"),
+        ("decode_hard_mismatches", "{:.0f} mismatches"),
+        ("output_tokens_per_s_c1", "{:.1f} tokens/s"),
     )
     return next((shape.format(numbers[name]) for name, shape in shapes if name in numbers), "")
 

@@ -34,6 +34,7 @@ def command(launch: Launch) -> tuple[str, ...]:
         words += [
             "--device", "cpu", "--attention-backend", "torch_native", "--sampling-backend", "pytorch",
             "--max-total-tokens", str(CPU_MAX_TOTAL_TOKENS), "--max-running-requests", "8",
+            "--sleep-on-idle",  # else its scheduler polls on every core that the reference needs meanwhile
         ]  # fmt: skip
     elif launch.cell.config.eager:
         words += ["--cuda-graph-backend-decode", "disabled", "--cuda-graph-backend-prefill", "disabled"]

@@ -57,10 +57,10 @@ def parse_chunk(event: Json) -> Chunk:
     choice = event["choices"][0]
     usage = event.get("usage") or {}
     return Chunk(
-        text=choice["text"] or "",
+        text=choice.get("text") or "",
         prompt_tokens=usage.get("prompt_tokens"),
         completion_tokens=usage.get("completion_tokens"),
-        finished=choice["finish_reason"] is not None,
+        finished=choice.get("finish_reason") is not None,  # events leave out what is null
     )
 
 

@@ -150,7 +150,7 @@ def test_a_dead_server_is_explained_to_every_later_request(tmp_path: Path) -> No
     ("behaviour", "kind"),
     [
         ("not-json", errors.EngineBrokeProtocol),
-        ("wrong-shape", errors.EngineBrokeProtocol),
+        ("wrong-shape", errors.Infrastructure),
         ("not-json-compliant", errors.NonFiniteAnswer),
         ("answer-400", errors.Infrastructure),
         ("answer-500", errors.EngineCrashed),

@@ -32,7 +32,7 @@ def rows_of(logits: np.ndarray, targets: list[int], top_k: int) -> list[dict[str
     logprobs = logits - peak - np.log(np.exp(logits - peak).sum(axis=1, keepdims=True))
     rows = []
     for row, target in zip(logprobs, targets, strict=True):
-        listed = np.argsort(row)[::-1][:top_k] if top_k else []
+        listed = np.argpartition(row, -top_k)[-top_k:] if top_k else []  # a full sort costs more than the forward pass
         rows.append({"logprob": float(row[target]), "top": [[int(i), float(row[i])] for i in listed]})
     return rows
 

@@ -1,0 +1,71 @@
+"""The noise-floor ratio test: is an engine further from the reference than the model's own rounding noise?
+
+No absolute threshold fits all models, so each model brings its own: the same weights are run in bfloat16
+along several numeric paths (the *replicates*), and an engine is judged by how many times further from the
+float32 reference it lies than they do. Everything here is pure: arrays in, frozen records out; nothing reads
+a file or talks to an engine.
+
+Shapes: S sequences, N columns, K listed ids, J replicates. Column n holds token n + 1 of its sequence, given the
+tokens before it. Logprobs are natural logarithms; divergences are in nats a token. What is NaN in the *reference's*
+target logprobs is padding, or left out by `restrict`, and is looked at nowhere.
+
+    limits      how far, how sure, what is noise: every threshold with its source
+    logprobs    what one run says of given tokens
+    divergence  how it differs from the reference at each token
+    noise       what the replicates show, and scores in units of it
+    sides       the faults that a mean cannot see
+    ratio       the ratio and the rule
+    margins     the test of generated text alone, where an engine gives no logprobs
+    verdicts    what the tests answer
+"""
+
+from __future__ import annotations
+
+from probes.noise_floor.divergence import TokenKl, flips, token_difference, token_kl
+from probes.noise_floor.limits import FAIL_ALPHA, PASS_ALPHA
+from probes.noise_floor.logprobs import (
+    Flags,
+    Floats,
+    Ints,
+    TokenLogprobs,
+    family,
+    listed_count,
+    nonfinite,
+    restrict,
+    top_margin,
+)
+from probes.noise_floor.margins import generated_margins, greedy_margins, judge_margins
+from probes.noise_floor.noise import noise_tau
+from probes.noise_floor.ratio import judge_ratio, leave_one_out
+from probes.noise_floor.sides import rate_excess
+from probes.noise_floor.verdicts import Decision, Estimate, MarginVerdict, RatioVerdict, SideStatistic
+
+__all__ = [
+    "FAIL_ALPHA",
+    "PASS_ALPHA",
+    "Decision",
+    "Estimate",
+    "Flags",
+    "Floats",
+    "Ints",
+    "MarginVerdict",
+    "RatioVerdict",
+    "SideStatistic",
+    "TokenKl",
+    "TokenLogprobs",
+    "family",
+    "flips",
+    "generated_margins",
+    "greedy_margins",
+    "judge_margins",
+    "judge_ratio",
+    "leave_one_out",
+    "listed_count",
+    "noise_tau",
+    "nonfinite",
+    "rate_excess",
+    "restrict",
+    "token_difference",
+    "token_kl",
+    "top_margin",
+]
