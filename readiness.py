@@ -17,11 +17,11 @@ from rich.table import Table
 
 import probes
 from matrix.errors import WrongInput
-from matrix.results import write_json
+from matrix.results import write_bytes, write_json
 from probes import rejudge, stage, verify
 from probes.session import Options, Session, new_run_id
 from probes.stopwatch import PARTS
-from reports import outcome, render, store
+from reports import markdown, outcome, render, store
 from reports.grid import grid as make_grid
 from runners import cache as cache_room
 from runners import doctor as doctor_room
@@ -199,13 +199,23 @@ def verify_server(
 
 
 @app.command()
-def grid(results: ResultsOption = Path("results"), site: SiteOption = Path("site")) -> None:
+def grid(
+    results: ResultsOption = Path("results"),
+    site: SiteOption = Path("site"),
+    markdown_file: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", help="Also write the grid as Markdown.")
+    ] = None,
+) -> None:
     """Build the site and print the grid from result files alone."""
     runs = store.read_runs(results)
     newest = store.latest(runs)
     if not newest:
         _refuse(f"no results in {results}; `readiness run` makes some")
-    out.print(render.terminal(make_grid(newest)))
+    squares = make_grid(newest)
+    out.print(render.terminal(squares))
+    if markdown_file is not None:
+        last = [run for run in runs if run.results][-1]
+        write_bytes(markdown_file, markdown.render(squares, last, made_at=dt.datetime.now(dt.UTC)).encode())
     out.print(f"site: {_write_site(results, site)}", markup=False, highlight=False)
 
 

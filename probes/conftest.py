@@ -55,7 +55,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     # pytest runs no fixture finalisers on SIGTERM, and an engine must never outlive its run.
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    # A shell that starts us in the background ignores SIGINT, and so would every engine that inherits it.
+    interrupt = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGTERM, interrupt if callable(interrupt) else signal.default_int_handler)
     worker: dict[str, Any] | None = getattr(config, "workerinput", None)
     folder = worker["readiness_run"] if worker else config.getoption("--run-folder")
     folder = folder or str(Path(config.getoption("--results")).resolve() / new_run_id())

@@ -251,7 +251,8 @@ def machine() -> str:
     """Processor, cores, memory and system, without any name of the machine."""
     cores = os.cpu_count()
     memory_gib = psutil.virtual_memory().total / 2**30
-    return f"{_processor()}, {cores} cores, {memory_gib:.0f} GiB, {platform.system()} {platform.release()}"
+    libc = " ".join(platform.libc_ver())
+    return f"{_processor()}, {cores} cores, {memory_gib:.0f} GiB, {platform.system()} {libc}"
 
 
 def _processor() -> str:

@@ -24,6 +24,9 @@ from runners.engine import Ask, Prompt, Server
 WARM_UP_ROUNDS = 2
 """InferenceX warms up with twice the concurrency; the rounds pay for graph capture, JIT and autotuning."""
 
+WARM_UP_TOKENS = 16
+"""Enough to have been through prefill and decode at the concurrency that is measured."""
+
 SEED = 20260101
 
 
@@ -77,7 +80,7 @@ async def _measure(server: Server, cell: Cell, bench: Bench) -> Measurement:
     async with connect(server, bench.watch) as client:
         started = time.monotonic()
         for _ in range(WARM_UP_ROUNDS):
-            await _round(client, server, prompts, max(work.speed_concurrencies), work.speed_output_tokens)
+            await _round(client, server, prompts, max(work.speed_concurrencies), WARM_UP_TOKENS)
         warm_up_s = time.monotonic() - started
         for concurrency in work.speed_concurrencies:
             for _ in range(work.speed_repeats):
@@ -196,10 +199,15 @@ def _mean(sample: list[float]) -> float:
     return float(np.mean(sample))
 
 
+def _plain(value: float, digits: int) -> str:
+    """Significant digits without an exponent."""
+    return f"{value:.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
+
+
 def _sentence(numbers: dict[str, float], concurrency: int) -> str:
     def with_spread(name: str, scale: float = 1.0) -> str:
         key = f"{name}_c{concurrency}"
-        return f"{numbers[key] * scale:.3g} ± {numbers[key + '_mad'] * scale:.2g}"
+        return f"{_plain(numbers[key] * scale, 3)} ± {_plain(numbers[key + '_mad'] * scale, 2)}"
 
     return (
         f"concurrency {concurrency}: {with_spread('output_tokens_per_s')} output tokens/s, "

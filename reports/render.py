@@ -58,18 +58,18 @@ def _mark(result: Result | None) -> Text:
     status = result.verdict.status
     known = status.blames_engine and not result.verdict.unexpected
     words = f"{'known ' if known else ''}{status.value}"
-    number = _number(result)
+    number = short_number(result)
     return Text(f"{words}\n{number}" if number else words, style=COLOURS.get(status, "bright_black"))
 
 
-def _number(result: Result) -> str:
+def short_number(result: Result) -> str:
     """The one number of a result that fits into a square."""
     numbers = result.verdict.numbers
     shapes = (
         ("startup_s", "{:.0f} s"),
         ("prefill_ratio", "{:.2f} x noise"),
         ("decode_ratio", "{:.2f} x noise"),
-        ("decode_hard_mismatches", "{:.0f} mismatches"),
+        ("decode_hard_mismatches", "{:.0f} unexplained"),
         ("output_tokens_per_s_c1", "{:.1f} tokens/s"),
     )
     return next((shape.format(numbers[name]) for name, shape in shapes if name in numbers), "")
@@ -112,7 +112,7 @@ def write_site(grid: Grid, folder: Path, *, made_at: dt.datetime, problems: tupl
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = _number
+    environment.filters["number"] = short_number
     page = environment.get_template("index.html.j2").render(grid=grid, made_at=made_at, problems=problems)
     write_bytes(folder / "index.html", page.encode())
     return folder / "index.html"

@@ -242,8 +242,9 @@ def test_show_and_grid_read_results_alone(environment: dict[str, str], tables: P
     assert shown.returncode == 0
     assert "prefill_ratio = " in shown.stdout
     assert "command: python -P" in shown.stdout
-    built = readiness(environment, tmp_path, "grid", "--site", "again")
+    built = readiness(environment, tmp_path, "grid", "--site", "again", "--markdown", "grid.md")
     assert built.returncode == 0
+    assert "| fake-0.0.1 | official | PASS " in (tmp_path / "grid.md").read_text()
     assert (tmp_path / "again" / "index.html").is_file()
 
 

@@ -49,12 +49,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel  # type: ignore[import-no
 SCHEMA = 1
 DECODE_BATCH = 32  # rows decoded together: a step reads every weight once, however many rows share it
 PADDED_BATCH = 4
-PAD_STEP = (
-    7  # tokens by which the rows of a padded batch differ; coprime to the block sizes of attention kernels
-)
-CHUNKS_EIGHTHS = (
-    3  # a prefill chunk is 3/8 of the sequence: two whole chunks and a shorter one, aligned to nothing
-)
+PAD_STEP = 7  # tokens by which the rows of a padded batch differ; coprime to the block sizes of attention kernels
+CHUNKS_EIGHTHS = 3  # a prefill chunk is 3/8 of the sequence: two whole chunks and a shorter one, aligned to nothing
 SAMPLE_BATCH = 32
 ROW_PARALLEL = (
     "o_proj",
@@ -184,9 +180,7 @@ def math_attention(_: Any) -> AbstractContextManager[Any]:
 def two_ranks(model: Any) -> Iterator[None]:
     """Add the layers' outputs from two halves, each rounded by itself, as two tensor-parallel devices do."""
     layers = [
-        layer
-        for name, layer in model.named_modules()
-        if name.endswith(ROW_PARALLEL) and type(layer) is torch.nn.Linear
+        layer for name, layer in model.named_modules() if name.endswith(ROW_PARALLEL) and type(layer) is torch.nn.Linear
     ]
     for layer in layers:
         layer.forward = _halved(layer)
@@ -326,9 +320,7 @@ def written(tokenizer: Any, tables: dict[str, Any], count: int, length: int) -> 
     return Corpus(sequences, [passage["domain"] for _, passage in chosen])
 
 
-def on_policy(
-    model: Any, tokenizer: Any, tables: dict[str, Any], count: int, length: int, seed: int
-) -> Corpus:
+def on_policy(model: Any, tokenizer: Any, tables: dict[str, Any], count: int, length: int, seed: int) -> Corpus:
     """`count` sequences sampled at temperature 1 from the float32 reference, one after each seed text.
 
     A k3 estimate of a divergence is one only if the tokens come from one of the two models, and a model's own
@@ -354,9 +346,7 @@ def _sample(model: Any, openings: list[Ids], length: int, generator: Any) -> lis
     rows = [opening[:1] for opening in openings]
     cache = None
     for step in range(1, length):
-        output = model(
-            input_ids=torch.tensor([row[-1:] for row in rows]), past_key_values=cache, use_cache=True
-        )
+        output = model(input_ids=torch.tensor([row[-1:] for row in rows]), past_key_values=cache, use_cache=True)
         cache = output.past_key_values
         probabilities = torch.softmax(output.logits[:, -1].float(), dim=-1)
         drawn = torch.multinomial(probabilities, 1, generator=generator)[:, 0].tolist()
@@ -383,9 +373,7 @@ class Clock:
         print(f"{stage}: {self.stages[stage]:.1f} s", file=sys.stderr, flush=True)
 
 
-def measure(
-    folder: Path, sequences: Sequence[Ids], top_k: int, clock: Clock
-) -> dict[str, np.ndarray[Any, Any]]:
+def measure(folder: Path, sequences: Sequence[Ids], top_k: int, clock: Clock) -> dict[str, np.ndarray[Any, Any]]:
     """Score the sequences with the reference and every noise replicate; one model is in memory at a time."""
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     model, built = None, ("", "")
@@ -512,9 +500,7 @@ def score(arguments: argparse.Namespace) -> None:
     save(arguments.out, arrays)
 
 
-def _given(
-    sequences: list[Ids], prompt_lengths: list[int], domains: list[str]
-) -> dict[str, np.ndarray[Any, Any]]:
+def _given(sequences: list[Ids], prompt_lengths: list[int], domains: list[str]) -> dict[str, np.ndarray[Any, Any]]:
     return {
         "token_ids": padded_ids(sequences),
         "lengths": np.array([len(ids) for ids in sequences], np.int32),
@@ -528,9 +514,7 @@ def read_ids(path: Path) -> tuple[list[Ids], list[int]]:
     try:
         given = json.loads(path.read_text(encoding="utf-8"))
         sequences = [[_whole_number(token) for token in ids] for ids in given["token_ids"]]
-        prompt_lengths = [
-            _whole_number(length) for length in given.get("prompt_lengths", [1] * len(sequences))
-        ]
+        prompt_lengths = [_whole_number(length) for length in given.get("prompt_lengths", [1] * len(sequences))]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"ids {path}: {type(error).__name__}: {error}") from error
     if not sequences or len(prompt_lengths) != len(sequences):

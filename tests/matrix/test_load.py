@@ -52,7 +52,7 @@ def test_the_packaged_tables_load() -> None:
         ("models.toml", "512", '"512"', ["[[model]] number 1 (small)", "got `str`", "$.context_length"]),
         ("models.toml", "0123456789", "main", ["[[model]] number 2 (large)", "$.source.revision"]),
         ("models.toml", '"folder"', '"floder"', ["[[model]] number 1 (small)", "'floder'", "$.source"]),
-        ("devices.toml", "corpus_length", "corpus_lenght", ["number 1 (cpu)", "workload", "unknown key 'corpus_lenght'", "did you mean 'corpus_length'"]),
+        ("devices.toml", "corpus_length", "corpus_lenght", ["workload", "'corpus_lenght'", "mean 'corpus_length'"]),
         ("devices.toml", "[[device]]", "[device]", ["'device' must be written [[device]]"]),
         ("configs.toml", "speed_counts", "speed_count", ["(default)", "unknown key 'speed_count'", "'speed_counts'"]),
         ("profiles.toml", '"cpu"', '"gpu"', ["quick: devices: 'gpu' matches nothing", "mean 'cpu'", "known: cpu"]),

@@ -1,0 +1,64 @@
+"""The grid and the cost of the newest run as Markdown, for documents and job summaries."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+
+from matrix.results import Result
+from reports.grid import Grid, Square
+from reports.render import short_number
+from reports.store import Run
+
+
+def render(grid: Grid, run: Run, *, made_at: dt.datetime) -> str:
+    """One document: squares, sentences, where the time went."""
+    head = ["engine", "build", *grid.probes, "level"]
+    lines = [
+        "# Measurements",
+        "",
+        f"Made by `readiness grid --markdown` on {made_at:%Y-%m-%d} from run `{run.run_id}`. Not written by hand.",
+        "",
+        f"Machine: {_machines(run.results)}.",
+        "",
+        _row(head),
+        _row(["---"] * len(head)),
+        *(_row(_cells(square, grid.probes)) for square in grid.squares),
+        "",
+        "## What was found",
+        "",
+        *(_sentence(result) for square in grid.squares for result in square.results),
+        "",
+        "## Where the time of the cells went",
+        "",
+        _row(["part", "seconds"]),
+        _row(["---", "---:"]),
+        *(_row([part, f"{seconds:.0f}"]) for part, seconds in run.seconds.items()),
+        "",
+        f"{len({result.cell_id for result in run.results})} cells; the time before the cells (environments, model, "
+        "reference of the corpus) is printed at the end of a run and is not in this table.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _cells(square: Square, probes: Sequence[str]) -> list[str]:
+    by_probe = {result.probe: result for result in square.results}
+    level = "grey" if square.level is None else f"{square.level} {square.level_name}"
+    return [square.release, square.build, *(_mark(by_probe.get(probe)) for probe in probes), level]
+
+
+def _mark(result: Result | None) -> str:
+    return f"{result.verdict.status.value} {short_number(result)}".strip() if result is not None else "not asked"
+
+
+def _sentence(result: Result) -> str:
+    return f"- `{result.cell_id}` **{result.probe}** {result.verdict.status.value}: {result.verdict.reason}"
+
+
+def _machines(results: Sequence[Result]) -> str:
+    return "; ".join(sorted({result.provenance.machine for result in results})) or "none"
+
+
+def _row(words: Sequence[str]) -> str:
+    return "| " + " | ".join(word.replace("|", "\\|") for word in words) + " |"
