@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
+import sys
 import time
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -26,6 +28,7 @@ from reports.grid import grid as make_grid
 from runners import cache as cache_room
 from runners import doctor as doctor_room
 from runners import reap as reap_room
+from runners import signals
 from runners.progress import Board
 
 app = typer.Typer(
@@ -113,15 +116,25 @@ def run(
 def _run(options: Options, results: Path, site: Path, junit_file: Path, workers: int) -> int:
     session = Session(options)
     session.check()
+    signals.terminate_like_interrupt()
     started = time.monotonic()
     try:
         staged = stage.stage(session, Board(out))
         code = pytest.main(_pytest_arguments(options, junit_file, workers))
     finally:
         reap_room.reap(session.run.name)
+    _report(session.run, staged, time.monotonic() - started, results, site, junit_file)
+    return _status(code, session.run)
+
+
+def _status(code: int, folder: Path) -> int:
+    """The exit status of a run, from how pytest ended and what it left."""
     if code == pytest.ExitCode.INTERRUPTED:
-        err.print("readiness: interrupted; what was measured is in " + options.run)
-    return _report(session.run, staged, time.monotonic() - started, results, site, junit_file)
+        err.print(f"readiness: interrupted; what was measured is in {folder}", markup=False, highlight=False)
+        return outcome.INTERRUPTED
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        return outcome.NOT_MEASURED  # pytest itself did not get through
+    return outcome.exit_status(store.read_run(folder).results)
 
 
 def _pytest_arguments(options: Options, junit_file: Path, workers: int) -> list[str]:
@@ -143,13 +156,14 @@ def _pytest_arguments(options: Options, junit_file: Path, workers: int) -> list[
     return arguments + (["-n", str(workers), "--dist", "loadgroup"] if workers > 1 else [])
 
 
-def _report(folder: Path, staged: dict[str, float], total_s: float, results: Path, site: Path, junit_file: Path) -> int:
+def _report(
+    folder: Path, staged: dict[str, float], total_s: float, results: Path, site: Path, junit_file: Path
+) -> None:
     found = store.read_run(folder)
     out.print(render.terminal(make_grid(found.results)))
     page = _write_site(results, site)
     _print_split({**staged}, found.seconds, total_s, len({result.cell_id for result in found.results}))
     out.print(f"results: {folder}\nsite: {page}\nJUnit XML: {junit_file}", markup=False, highlight=False)
-    return outcome.exit_status(found.results)
 
 
 def _print_split(staged: dict[str, float], cells: dict[str, float], total_s: float, count: int) -> None:
@@ -188,14 +202,14 @@ def verify_server(
     session = Session(options)
     console = err if json_output else out
     stage.stage(session, Board(console))
-    arguments = _pytest_arguments(options, folder / "junit.xml", 1)
-    pytest.main([*arguments, "-q", "-q"] if json_output else arguments)
+    with contextlib.redirect_stdout(sys.stderr if json_output else sys.stdout):
+        code = pytest.main(_pytest_arguments(options, folder / "junit.xml", 1))
     found = store.read_run(folder)
     if json_output:
         typer.echo(msgspec.json.format(msgspec.json.encode(found.results)).decode())
     else:
         out.print(render.terminal(make_grid(found.results)))
-    raise SystemExit(outcome.exit_status(found.results))
+    raise SystemExit(_status(code, folder))
 
 
 @app.command()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from probes.probe import Bench, Probe
 from probes.session import Options, Session, new_run_id
 from probes.stopwatch import Stopwatch
 from reports import junit, store
-from runners import cache, failure, reap
+from runners import cache, failure, reap, signals
 from runners.engine import Server
 
 SESSION = pytest.StashKey[Session]()
@@ -54,10 +53,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # pytest runs no fixture finalisers on SIGTERM, and an engine must never outlive its run.
-    # A shell that starts us in the background ignores SIGINT, and so would every engine that inherits it.
-    interrupt = signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGTERM, interrupt if callable(interrupt) else signal.default_int_handler)
+    signals.terminate_like_interrupt()
     worker: dict[str, Any] | None = getattr(config, "workerinput", None)
     folder = worker["readiness_run"] if worker else config.getoption("--run-folder")
     folder = folder or str(Path(config.getoption("--results")).resolve() / new_run_id())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 from matrix.cells import Cell, Model
@@ -12,7 +13,7 @@ from matrix.errors import ReadinessError
 from matrix.results import write_json
 from probes.session import Built, Session
 from probes.stopwatch import Stopwatch
-from runners import prepare
+from runners import prepare, signals
 from runners.environments import environment_of
 from runners.models import Checkpoint
 from runners.progress import Board
@@ -29,7 +30,7 @@ def stage(session: Session, board: Board) -> dict[str, float]:
     releases = {cell.release.id: cell for cell in cells} if session.attached is None else {}
     by_model = {cell.model.id: cell for cell in cells}
     started = time.monotonic()
-    with board.live(), ThreadPoolExecutor() as pool:
+    with board.live(), ThreadPoolExecutor() as pool, _stopping_children():
         checkpoints = {name: pool.submit(_checkpoint, session, cell.model, board) for name, cell in by_model.items()}
         environments = [pool.submit(_environment, session, cell, board) for cell in releases.values()]
         for future in environments:
@@ -41,6 +42,16 @@ def stage(session: Session, board: Board) -> dict[str, float]:
             for cell in cells:
                 _weights(session, cell, checkpoints[cell.model.id], board)
     return {"environments": environments_s, "model and reference": time.monotonic() - started - environments_s}
+
+
+@contextmanager
+def _stopping_children() -> Iterator[None]:
+    """On an interrupt, end what the threads wait for; the pool would wait for a whole compilation otherwise."""
+    try:
+        yield
+    except BaseException:
+        signals.stop_children()
+        raise
 
 
 def _environment(session: Session, cell: Cell, board: Board) -> None:

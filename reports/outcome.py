@@ -8,6 +8,9 @@ from matrix.results import Result, Status
 
 OK, UNEXPECTED, WRONG_INPUT, NOT_MEASURED = 0, 1, 2, 3
 
+INTERRUPTED = 130
+"""What a shell gives a program that Ctrl-C ended: 128 and the signal's number."""
+
 
 def exit_status(results: Sequence[Result]) -> int:
     """3: at least one ERROR, or nothing decided; 1: the engine's fault unforeseen, or a foreseen one gone; else 0."""

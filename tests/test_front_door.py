@@ -261,7 +261,7 @@ def test_verify_asks_the_same_probes_of_a_running_server(
     """The engine is recognised, the verdicts are printed as JSON, and the server is left alone."""
     done = readiness(environment, tmp_path, "verify", running, "--model", "bigram", "--matrix", tables, "--json")
     assert done.returncode == 0, done.stderr
-    results = json.loads(done.stdout[done.stdout.index("[\n") :])
+    results = json.loads(done.stdout)
     assert {r["probe"]: r["verdict"]["status"] for r in results} == {
         "loading": "PASS",
         "correctness": "PASS",
@@ -270,20 +270,32 @@ def test_verify_asks_the_same_probes_of_a_running_server(
     assert results[0]["cell_id"].endswith("__bigram__cpu__attached")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("number", "shell"),
+    [(signal.SIGTERM, ()), (signal.SIGINT, ()), (signal.SIGTERM, ("sh", "-c", 'trap "" INT; exec "$@"', "sh"))],
+    ids=["SIGTERM", "SIGINT", "SIGTERM in the background"],
+)
 def test_a_stopped_run_leaves_no_engine_behind(
-    environment: dict[str, str], tables: Path, tmp_path: Path, mark: str, number: signal.Signals
+    environment: dict[str, str],
+    tables: Path,
+    tmp_path: Path,
+    mark: str,
+    number: signal.Signals,
+    shell: tuple[str, ...],
 ) -> None:
     """Ctrl-C and SIGTERM both take the engine down, and what never ran is recorded as NOTRUN."""
     command = [sys.executable, "-m", "readiness", "run", "--matrix", str(tables), "--select", "fake-0.0.1*"]
     env = {**environment, BEHAVIOUR: "stall"}
-    process = subprocess.Popen(command, env=env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(
+        [*shell, *command], env=env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
     try:
         end = time.monotonic() + 60
         while not _serving(tmp_path) and time.monotonic() < end:
             time.sleep(0.1)
         process.send_signal(number)
         process.communicate(timeout=60)
+        assert process.returncode == 130
     finally:
         process.kill()
         process.wait()

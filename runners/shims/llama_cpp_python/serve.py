@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import threading
 import traceback
 from collections.abc import Iterator
@@ -35,6 +36,12 @@ def rows_of(logits: np.ndarray, targets: list[int], top_k: int) -> list[dict[str
         listed = np.argpartition(row, -top_k)[-top_k:] if top_k else []  # a full sort costs more than the forward pass
         rows.append({"logprob": float(row[target]), "top": [[int(i), float(row[i])] for i in listed]})
     return rows
+
+
+def in_package(error: BaseException) -> bool:
+    """True where the innermost frames of an exception lie in llama_cpp."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return any(frame.filename.startswith(os.path.dirname(llama_cpp.__file__)) for frame in frames)
 
 
 class Model:
@@ -65,7 +72,7 @@ class Model:
         rows = []
         for target, top in zip(logprobs["token_logprobs"][1:length], logprobs["top_logprobs"][1:length], strict=True):
             ids = [(self.scorer.tokenize(t.encode(), add_bos=False, special=True), p) for t, p in (top or {}).items()]
-            rows.append({"logprob": target, "top": [[i[0], float(p)] for i, p in ids if len(i) == 1]})
+            rows.append({"logprob": float(target), "top": [[i[0], float(p)] for i, p in ids if len(i) == 1]})
         return rows
 
     def generate(self, ask: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -111,8 +118,9 @@ class Handler(BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True  # the client is gone; there is nobody to answer
         except Exception as error:
+            # Only what was raised inside the package is the engine's; a slip of this file must not accuse it.
             traceback.print_exc()
-            self.answer(500, {"error": f"{type(error).__name__}: {error}"})
+            self.answer(500 if in_package(error) else 422, {"error": f"{type(error).__name__}: {error}"})
 
     def route(self, ask: dict[str, Any]) -> None:
         if self.path == "/score":
