@@ -5,6 +5,7 @@ An override with a marker that never holds leaves a dependency out; the file say
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,8 +19,8 @@ REQUIREMENTS = PACKAGED / "requirements"
 HARNESS = PACKAGED.parent / "requirements-dev.txt"
 
 PLATFORM = "x86_64-manylinux_2_28"
-NEWER_PLATFORM = {"sglang-0.5.23": "x86_64-manylinux_2_34"}
-"""Locks that need a newer C library than the rest, because a wheel of theirs does."""
+OTHER_PLATFORM = re.compile(r"^# platform: (\S+)$", re.M)
+"""A line of an `.in` file whose wheels need a newer C library than the rest."""
 
 # No index, path or annotation in the file: it must say the same wherever it was made.
 PLAIN = (
@@ -30,10 +31,11 @@ PLAIN = (
 
 def lock(source: Path) -> None:
     """Resolve one `.in` file into the `.txt` beside it."""
-    overrides = source.with_suffix("").with_name(f"{source.stem}.overrides.txt")
+    overrides = source.with_suffix(".overrides.txt")
     more = ("--overrides", str(overrides)) if overrides.is_file() else ()
-    platform = NEWER_PLATFORM.get(source.stem, PLATFORM)
-    target = source.with_name(f"{source.stem}.txt")
+    other = OTHER_PLATFORM.search(source.read_text())
+    platform = other[1] if other else PLATFORM
+    target = source.with_suffix(".txt")
     _compile("--python-platform", platform, *more, str(source), "-o", str(target))
 
 
