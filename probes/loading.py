@@ -27,6 +27,8 @@ SHOWN = 3
 class Loading(Record, frozen=True, kw_only=True):
     """The measurement's values."""
 
+    launched: bool
+    """False for a server that somebody else started: nothing is known of its start."""
     startup_s: float
     needed_network: bool
     coverage: Coverage
@@ -48,6 +50,7 @@ def measure(server: Server, cell: Cell, bench: Bench) -> Measurement:
 
     answer = asyncio.run(generate())
     values = Loading(
+        launched=server.log_path is not None,
         startup_s=server.startup_s,
         needed_network=server.needed_network,
         coverage=bench.reference.coverage(),
@@ -63,7 +66,7 @@ def judge(measurement: Measurement, cell: Cell) -> Verdict:
     """PASS only where nothing is missing; a checkpoint with holes must be refused, not served."""
     values = msgspec.convert(measurement.values, Loading)
     lacking = (*values.coverage.missing, *values.coverage.mismatched)
-    numbers = {"startup_s": values.startup_s}
+    numbers = {"startup_s": values.startup_s} if values.launched else {}
     if lacking:
         return Verdict(
             status=Status.FAIL,
@@ -78,10 +81,8 @@ def judge(measurement: Measurement, cell: Cell) -> Verdict:
     if values.needed_network:
         reason = "becomes ready only with network access, though its model is local"
         return Verdict(status=Status.DEGRADED, reason=reason, numbers=numbers)
-    reason = (
-        f"ready in {values.startup_s:.0f} s, offline; all {values.coverage.tensors} tensors accounted for; "
-        f"answered, and healthy after it"
-    )
+    ready = f"ready in {values.startup_s:.0f} s, offline" if values.launched else "already up"
+    reason = f"{ready}; all {values.coverage.tensors} tensors accounted for; answered, and healthy after it"
     return Verdict(status=Status.PASS, reason=reason, evidence={"generated": values.text}, numbers=numbers)
 
 

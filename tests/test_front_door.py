@@ -287,7 +287,12 @@ def test_a_stopped_run_leaves_no_engine_behind(
     command = [sys.executable, "-m", "readiness", "run", "--matrix", str(tables), "--select", "fake-0.0.1*"]
     env = {**environment, BEHAVIOUR: "stall"}
     process = subprocess.Popen(
-        [*shell, *command], env=env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [*shell, *command],
+        env=env,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        preexec_fn=bench.heed_interrupts,
     )
     try:
         end = time.monotonic() + 60

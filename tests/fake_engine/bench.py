@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -182,6 +183,11 @@ def with_workload(**changes: int | tuple[int, ...]) -> Cell:
     """The cell with another workload."""
     workload = msgspec.structs.replace(WORKLOAD, **changes)
     return msgspec.structs.replace(CELL, device=msgspec.structs.replace(CELL.device, workload=workload))
+
+
+def heed_interrupts() -> None:
+    """For a process under test: tests may themselves run in the background, where SIGINT is ignored and inherited."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def marked(mark: str) -> list[psutil.Process]:

@@ -15,6 +15,7 @@ from tests.fake_engine.adapter import fake_engine
 from tests.fake_engine.bench import CELL, bench, launched
 
 GOOD = loading.Loading(
+    launched=True,
     startup_s=12.3,
     needed_network=False,
     coverage=Coverage(tensors=10, missing=(), unexpected=(), mismatched=()),

@@ -18,7 +18,18 @@ from probes import correctness, loading, throughput
 from probes.probe import Probe
 from runners import venv
 from tests.fake_engine.adapter import fake_engine
-from tests.fake_engine.bench import CELL, ENVIRONMENT, MARK, bench, launched, marked, spec, verdict_of, with_workload
+from tests.fake_engine.bench import (
+    CELL,
+    ENVIRONMENT,
+    MARK,
+    bench,
+    heed_interrupts,
+    launched,
+    marked,
+    spec,
+    verdict_of,
+    with_workload,
+)
 
 CRIED = "RuntimeError: the fake engine broke down"
 SHORT_S = 1.0
@@ -385,6 +396,7 @@ def test_nothing_is_left_after_a_signal(number: signal.Signals, mark: str, tmp_p
     holder = subprocess.Popen(
         [str(ENVIRONMENT.python), "-c", textwrap.dedent(HOLDER), str(tmp_path), mark],
         cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        preexec_fn=heed_interrupts,
     )  # fmt: skip
     try:
         assert holder.stdout is not None
