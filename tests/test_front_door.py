@@ -297,7 +297,7 @@ def test_a_stopped_run_leaves_no_engine_behind(
     try:
         end = time.monotonic() + 60
         while not _serving(tmp_path) and time.monotonic() < end:
-            time.sleep(0.1)
+            time.sleep(0.1)  # polls for the engine; bounded by `end`
         process.send_signal(number)
         process.communicate(timeout=60)
         assert process.returncode == 130

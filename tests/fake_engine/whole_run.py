@@ -31,5 +31,6 @@ class Session(session.Session):
         return stand_in
 
 
+# Replaced on the class, because the run and every xdist worker make a session of their own.
 session.Session.checkpoint = Session.checkpoint  # type: ignore[method-assign,assignment]
 session.Session.reference = Session.reference  # type: ignore[method-assign,assignment]

@@ -61,5 +61,6 @@ def test_the_page_shows_every_square_and_escapes_what_engines_say(browser: webdr
             summary.click()
     assert "because <it> & so" in browser.find_element(By.TAG_NAME, "body").text
     assert not browser.find_elements(By.TAG_NAME, "b")
+    # selenium types this method loosely
     severe = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]  # type: ignore[no-untyped-call]
     assert severe == []
