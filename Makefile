@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROFILE ?= quick
 
-.PHONY: grid test lint setup lock clean
+.PHONY: grid test lint setup lock clean bench-costs
 
 grid: setup
 	$(BIN)/readiness run --profile $(PROFILE)
@@ -30,6 +30,10 @@ $(VENV)/.ready: requirements-dev.txt pyproject.toml
 # Every lock anew from its .in file; read the difference before you commit it.
 lock: setup
 	$(BIN)/python -m runners.lock
+
+# Every promise about time, measured on a fresh clone with empty caches (about an hour); writes docs/budgets.md.
+bench-costs: setup
+	$(BIN)/python -m tests.benchmarks.costs
 
 clean:
 	rm -rf $(VENV) site junit.xml .mypy_cache .pytest_cache .ruff_cache .hypothesis

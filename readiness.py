@@ -22,8 +22,8 @@ from matrix.errors import WrongInput
 from matrix.results import write_bytes, write_json
 from probes import rejudge, stage, verify
 from probes.session import Options, Session, new_run_id
-from probes.stopwatch import PARTS
-from reports import markdown, outcome, render, store
+from probes.stopwatch import HARNESS, PARTS
+from reports import cost, markdown, outcome, render, store
 from reports.grid import grid as make_grid
 from runners import cache as cache_room
 from runners import doctor as doctor_room
@@ -160,20 +160,19 @@ def _report(
     folder: Path, staged: dict[str, float], total_s: float, results: Path, site: Path, junit_file: Path
 ) -> None:
     found = store.read_run(folder)
+    spent = _cost(found, staged, total_s)
+    write_json(folder / cost.FILE, spent)
     out.print(render.terminal(make_grid(found.results)))
     page = _write_site(results, site)
-    _print_split({**staged}, found.seconds, total_s, len({result.cell_id for result in found.results}))
+    out.print(cost.sentence(spent), markup=False, highlight=False)
     out.print(f"results: {folder}\nsite: {page}\nJUnit XML: {junit_file}", markup=False, highlight=False)
 
 
-def _print_split(staged: dict[str, float], cells: dict[str, float], total_s: float, count: int) -> None:
-    parts = {name: cells.get(name, 0.0) for name in PARTS}
-    parts["environments"] += staged["environments"]
-    parts["reference"] += staged["model and reference"]
-    parts["harness"] += max(total_s - sum(parts.values()), 0.0)
-    split = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in parts.items())
-    per_cell = f" (harness: {parts['harness'] / count:.1f} s a cell)" if count else ""
-    out.print(f"total {total_s:.0f} s: {split}{per_cell}", markup=False, highlight=False)
+def _cost(found: store.Run, staged: dict[str, float], total_s: float) -> cost.Cost:
+    parts = {name: found.seconds.get(name, 0.0) + staged.get(name, 0.0) for name in PARTS}
+    parts[HARNESS] += max(total_s - sum(parts.values()), 0.0)
+    cells = len({result.cell_id for result in found.results})
+    return cost.Cost(total_s=total_s, parts_s=parts, harness_s=parts[HARNESS], cells=cells)
 
 
 def _write_site(results: Path, site: Path) -> Path:

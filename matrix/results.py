@@ -123,6 +123,13 @@ class Result(Record, frozen=True, kw_only=True):
     """File name of the measurement beside this result."""
 
 
+class Timings(Record, frozen=True, kw_only=True):
+    """Where the time of one cell went: seconds by part."""
+
+    cell_id: str
+    seconds: dict[str, float]
+
+
 class SchemaError(ReadinessError):
     """A result file that this version cannot read; the message says what to do."""
 

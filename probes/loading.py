@@ -91,4 +91,4 @@ def _listed(names: tuple[str, ...]) -> str:
     return ", ".join(names[:SHOWN]) + more
 
 
-PROBE = Probe(name="loading", version=1, tier="smoke", order=1, deadline_s=300, measure=measure, judge=judge)
+PROBE = Probe(name="loading", version=2, tier="smoke", order=1, deadline_s=300, measure=measure, judge=judge)

@@ -20,7 +20,16 @@ from matrix import load
 from matrix.cells import Cell, Model, Record
 from matrix.errors import Infrastructure, NeedsNetwork, NotSupported, WrongInput
 from matrix.plan import Planned, plan
-from matrix.results import SCHEMA_VERSION, Provenance, Result, Status, Verdict, read_json, write_json
+from matrix.results import (
+    SCHEMA_VERSION,
+    Provenance,
+    Result,
+    Status,
+    Timings,
+    Verdict,
+    read_json,
+    write_json,
+)
 from probes import registry as probe_registry
 from probes.probe import Bench, Probe
 from probes.reference.stage import Reference
@@ -64,13 +73,6 @@ class Built(Record, frozen=True, kw_only=True):
     seconds: float
     error: str | None = None
     log: str = ""
-
-
-class Timings(Record, frozen=True, kw_only=True):
-    """Seconds of one cell by part."""
-
-    cell_id: str
-    seconds: dict[str, float]
 
 
 def new_run_id() -> str:

@@ -12,7 +12,7 @@ from matrix.cells import Cell, Model
 from matrix.errors import ReadinessError
 from matrix.results import write_json
 from probes.session import Built, Session
-from probes.stopwatch import Stopwatch
+from probes.stopwatch import ENVIRONMENT, REFERENCE, Stopwatch
 from runners import prepare, signals
 from runners.environments import environment_of
 from runners.models import Checkpoint
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 def stage(session: Session, board: Board) -> dict[str, float]:
-    """Make everything that the run's cells need and return the seconds that it took, by part.
+    """Make everything that the run's cells need and return the seconds that it took, by part (stopwatch.py).
 
     A failure is no exception here: it belongs to the cells that need what failed, and they report it.
     """
@@ -41,7 +41,7 @@ def stage(session: Session, board: Board) -> dict[str, float]:
         if session.attached is None:
             for cell in cells:
                 _weights(session, cell, checkpoints[cell.model.id], board)
-    return {"environments": environments_s, "model and reference": time.monotonic() - started - environments_s}
+    return {ENVIRONMENT: environments_s, REFERENCE: time.monotonic() - started - environments_s}
 
 
 @contextmanager

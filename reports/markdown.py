@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 
 from matrix.results import Result
+from reports.cost import Cost
 from reports.grid import Grid, Square
 from reports.render import short_number
 from reports.store import Run
@@ -29,17 +30,23 @@ def render(grid: Grid, run: Run, *, made_at: dt.datetime) -> str:
         "",
         *(_sentence(result) for square in grid.squares for result in square.results),
         "",
-        "## Where the time of the cells went",
+        *(_time(run.cost) if run.cost is not None else ()),
+    ]
+    return "\n".join(lines)
+
+
+def _time(cost: Cost) -> list[str]:
+    return [
+        "## Where the time went",
         "",
         _row(["part", "seconds"]),
         _row(["---", "---:"]),
-        *(_row([part, f"{seconds:.0f}"]) for part, seconds in run.seconds.items()),
+        *(_row([part, f"{seconds:.0f}"]) for part, seconds in cost.parts_s.items()),
+        _row(["total", f"{cost.total_s:.0f}"]),
         "",
-        f"{len({result.cell_id for result in run.results})} cells; the time before the cells (environments, model, "
-        "reference of the corpus) is printed at the end of a run and is not in this table.",
+        f"{cost.cells} cells, {cost.harness_s_per_cell:.1f} s of the harness for each.",
         "",
     ]
-    return "\n".join(lines)
 
 
 def _cells(square: Square, probes: Sequence[str]) -> list[str]:

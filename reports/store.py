@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from matrix.cells import Record
-from matrix.results import Result, SchemaError, read_json, read_result
+from matrix.results import Result, SchemaError, Timings, read_json, read_result
+from reports import cost
+from reports.cost import Cost
+
+T = TypeVar("T")
 
 
 class Run(Record, frozen=True, kw_only=True):
@@ -16,35 +22,41 @@ class Run(Record, frozen=True, kw_only=True):
     results: tuple[Result, ...]
     """By cell and probe, in the order in which they were measured."""
     seconds: dict[str, float]
-    """Where the time went, over all cells."""
+    """Where the time of the cells went, over all of them."""
+    cost: Cost | None
+    """Of the whole run; None where it was not started by `readiness run`."""
     problems: tuple[str, ...]
     """Files that could not be read, and why."""
 
 
-class _Timings(Record, frozen=True, kw_only=True):
-    cell_id: str
-    seconds: dict[str, float]
-
-
 def read_run(folder: Path) -> Run:
     """Read one run."""
-    results, problems = [], []
-    for path in sorted(folder.glob("*/*.result.json")):
-        try:
-            results.append(read_result(path))
-        except SchemaError as error:
-            problems.append(str(error))
+    problems: list[str] = []
+    results = _readable(folder.glob("*/*.result.json"), read_result, problems)
+    timings = _readable(folder.glob("*/timings.json"), lambda path: read_json(path, Timings), problems)
+    costs = _readable(folder.glob(cost.FILE), lambda path: read_json(path, Cost), problems)
     seconds: dict[str, float] = {}
-    for path in sorted(folder.glob("*/timings.json")):
+    for part, value in ((part, value) for cell in timings for part, value in cell.seconds.items()):
+        seconds[part] = seconds.get(part, 0.0) + value
+    return Run(
+        run_id=folder.name,
+        folder=folder,
+        results=tuple(sorted(results, key=lambda result: (result.provenance.started_at, result.cell_id))),
+        seconds=seconds,
+        cost=costs[0] if costs else None,
+        problems=tuple(problems),
+    )
+
+
+def _readable(paths: Iterable[Path], read: Callable[[Path], T], problems: list[str]) -> list[T]:
+    """What can be read of some files, by name; what cannot is added to the problems."""
+    found = []
+    for path in sorted(paths):
         try:
-            spent = read_json(path, _Timings).seconds
+            found.append(read(path))
         except SchemaError as error:
             problems.append(str(error))
-            continue
-        for part, value in spent.items():
-            seconds[part] = seconds.get(part, 0.0) + value
-    results.sort(key=lambda result: (result.provenance.started_at, result.cell_id))
-    return Run(run_id=folder.name, folder=folder, results=tuple(results), seconds=seconds, problems=tuple(problems))
+    return found
 
 
 def read_runs(results: Path) -> list[Run]:

@@ -15,11 +15,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
 from matrix.cells import Record
 from matrix.results import write_json
+
+UNFINISHED = "unfinished"
+"""The label of an entry whose making was interrupted, or is under way."""
 
 
 class Stamp(Record, frozen=True, kw_only=True):
@@ -108,19 +111,32 @@ def folder_digest(folder: Path) -> str:
 
 
 def entries() -> list[tuple[Entry, dt.datetime]]:
-    """Finished entries with the time of their last use, oldest use first."""
+    """Entries with the time of their last use, oldest use first; unfinished ones too, labelled so."""
     found = []
-    for record in root().glob("*/*.json"):
+    for folder in (path for path in root().glob("*/*") if path.is_dir()):
+        record = folder.with_name(f"{folder.name}.json")
         try:
             entry = msgspec.json.decode(record.read_bytes(), type=Entry)
+            used = record.stat().st_mtime
         except (msgspec.MsgspecError, OSError):
-            continue  # an unfinished or foreign file is no entry
-        found.append((entry, dt.datetime.fromtimestamp(record.stat().st_mtime, dt.UTC)))
+            entry, used = _unfinished(folder), folder.stat().st_mtime
+        found.append((entry, dt.datetime.fromtimestamp(used, dt.UTC)))
     return sorted(found, key=lambda pair: pair[1])
 
 
+def _unfinished(folder: Path) -> Entry:
+    created_at = dt.datetime.fromtimestamp(folder.stat().st_ctime, dt.UTC)
+    return Entry(
+        kind=folder.parent.name, key=folder.name, label=UNFINISHED, created_at=created_at, seconds=0.0,
+        size=_size(folder), files={},
+    )  # fmt: skip
+
+
 def prune(*, max_bytes: int | None = None, older_than: dt.timedelta | None = None) -> list[Entry]:
-    """Remove entries unused for longer than `older_than`, then the longest unused until `max_bytes` hold."""
+    """Remove entries unused for longer than `older_than`, then the longest unused until `max_bytes` hold.
+
+    What a process is making at this moment stays.
+    """
     kept = entries()
     removed: list[Entry] = []
     now = dt.datetime.now(dt.UTC)
@@ -128,18 +144,21 @@ def prune(*, max_bytes: int | None = None, older_than: dt.timedelta | None = Non
     for entry, used in kept:
         too_old = older_than is not None and now - used > older_than
         too_much = max_bytes is not None and total > max_bytes
-        if too_old or too_much:
-            _remove(entry)
+        if (too_old or too_much) and _remove(entry):
             removed.append(entry)
             total -= entry.size
     return removed
 
 
-def _remove(entry: Entry) -> None:
+def _remove(entry: Entry) -> bool:
     folder = root() / entry.kind / entry.key
-    with FileLock(folder.with_name(f"{entry.key}.lock")):
-        folder.with_name(f"{entry.key}.json").unlink(missing_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        with FileLock(folder.with_name(f"{entry.key}.lock"), timeout=0):
+            folder.with_name(f"{entry.key}.json").unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
+    except Timeout:
+        return False
+    return True
 
 
 def _intact(folder: Path, record: Path, check_files: bool) -> bool:

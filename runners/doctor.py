@@ -49,7 +49,7 @@ def _compiler() -> Finding:
     names = [name for name in ("cc", "c++") if shutil.which(name)]
     return Finding(
         what="C and C++ compiler", found=", ".join(names) or "none", good=len(names) == 2,
-        needed_for="llama-cpp-python (compiled once), vLLM's compiled mode", advice="apt-get install build-essential",
+        needed_for="engines compiled here, or that compile kernels", advice="apt-get install build-essential",
     )  # fmt: skip
 
 
@@ -80,7 +80,7 @@ def _instructions() -> Finding:
     known = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
     return Finding(
         what="processor", found=f"{platform.machine()} {' '.join(known)}", good="avx2" in known,
-        needed_for="the CPU builds of vLLM and llama.cpp", advice="an x86-64 processor with AVX2",
+        needed_for="engines on the CPU", advice="an x86-64 processor with AVX2",
     )  # fmt: skip
 
 

@@ -123,15 +123,17 @@ def take_down(process: subprocess.Popen[bytes], label: str) -> None:
     """End a process group and everything else that carries its label; returns when none is left."""
     members = labelled(label)
     _signal_group(process.pid, signal.SIGTERM)
-    with suppress(subprocess.TimeoutExpired):  # the kill below is for exactly this
-        process.wait(TERMINATE_S)
-    _signal_group(process.pid, signal.SIGKILL)
-    strays = {*members, *labelled(label)}
-    for stray in strays:
-        with suppress(psutil.NoSuchProcess):
-            stray.kill()
-    process.wait()
-    psutil.wait_procs(strays, timeout=5)
+    try:
+        with suppress(subprocess.TimeoutExpired):  # the kill below is for exactly this
+            process.wait(TERMINATE_S)
+    finally:  # a second Ctrl-C ends the patience, not the killing
+        _signal_group(process.pid, signal.SIGKILL)
+        strays = {*members, *labelled(label)}
+        for stray in strays:
+            with suppress(psutil.NoSuchProcess):
+                stray.kill()
+        process.wait()
+        psutil.wait_procs(strays, timeout=5)
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:

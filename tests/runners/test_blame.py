@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -382,31 +384,48 @@ HOLDER = f"""
     from tests.fake_engine.bench import launched
 
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
-    folder, mark = sys.argv[1:]
-    with launched(fake_engine("stubborn-child", environment={{"{MARK}": mark}}), Path(folder)):
+    folder, mark, *behaviours = sys.argv[1:]
+    with launched(fake_engine("stubborn-child", *behaviours, environment={{"{MARK}": mark}}), Path(folder)):
         print("up", flush=True)
         time.sleep(60)
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_nothing_is_left_after_a_signal(number: signal.Signals, mark: str, tmp_path: Path) -> None:
-    """SIGTERM and Ctrl-C to the process that holds a launch end the engine and its children too."""
-    root = Path(__file__).parents[2]
-    holder = subprocess.Popen(
-        [str(ENVIRONMENT.python), "-c", textwrap.dedent(HOLDER), str(tmp_path), mark],
-        cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+@contextmanager
+def holder(folder: Path, mark: str, *behaviours: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds a launch of an engine with a stubborn child, and is ended with the block."""
+    process = subprocess.Popen(
+        [str(ENVIRONMENT.python), "-c", textwrap.dedent(HOLDER), str(folder), mark, *behaviours],
+        cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         preexec_fn=heed_interrupts,
     )  # fmt: skip
     try:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "up\n"
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
         assert up(mark) == 2
-        holder.send_signal(number)
-        holder.wait(20)
+        yield process
     finally:
-        holder.kill()
-        holder.wait()
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_nothing_is_left_after_a_signal(number: signal.Signals, mark: str, tmp_path: Path) -> None:
+    """SIGTERM and Ctrl-C to the process that holds a launch end the engine and its children too."""
+    with holder(tmp_path, mark) as process:
+        process.send_signal(number)
+        process.wait(20)
+    assert marked(mark) == []
+
+
+def test_nothing_is_left_after_a_second_interrupt(mark: str, tmp_path: Path) -> None:
+    """Ctrl-C again while an engine that ignores SIGTERM is given its time to stop: it is killed at once."""
+    with holder(tmp_path, mark, "stubborn") as process:
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(2)
+        process.send_signal(signal.SIGINT)
+        process.wait(venv.TERMINATE_S / 2)
     assert marked(mark) == []
 
 

@@ -86,7 +86,7 @@ def test_an_entry_without_its_record_is_remade(record: str | None) -> None:
     assert builder.built == 2
 
 
-def test_a_failed_build_leaves_no_entry() -> None:
+def test_a_failed_build_leaves_nothing_finished() -> None:
     """A build that raises passes its error on, and the next call starts from nothing."""
 
     def fail(folder: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_failed_build_leaves_no_entry() -> None:
 
     with pytest.raises(ValueError, match="the disk broke"):
         cache.ensure("kind", "key", fail, label="a label")
-    assert cache.entries() == []
+    assert [entry.label for entry, _ in cache.entries()] == [cache.UNFINISHED]
     assert not (ensure(Builder()) / "part").exists()
 
 
@@ -172,6 +172,32 @@ def test_pruning_by_size_takes_the_longest_unused() -> None:
         used(key, days_ago=days)
     removed = cache.prune(max_bytes=250)
     assert [entry.key for entry in removed] == ["c"]
+
+
+def test_an_interrupted_entry_is_listed_and_pruned() -> None:
+    """What an interrupted build left takes up room too."""
+    with pytest.raises(KeyboardInterrupt):
+        cache.ensure("kind", "half", interrupted, label="a label")
+    ((entry, _),) = cache.entries()
+    assert (entry.label, entry.size) == (cache.UNFINISHED, 100)
+    assert [entry.key for entry in cache.prune(max_bytes=0)] == ["half"]
+    assert not (cache.root() / "kind" / "half").exists()
+
+
+def interrupted(folder: Path) -> None:
+    (folder / "file").write_bytes(bytes(100))
+    raise KeyboardInterrupt
+
+
+def test_an_entry_in_the_making_is_not_pruned() -> None:
+    """Whoever holds its lock goes on undisturbed."""
+
+    def build(folder: Path) -> None:
+        (folder / "file").write_bytes(CONTENT)
+        assert cache.prune(max_bytes=0) == []
+
+    made = cache.ensure("kind", "key", build, label="a label")
+    assert (made / "file").read_bytes() == CONTENT
 
 
 def test_pruning_without_a_limit_removes_nothing() -> None:
