@@ -8,19 +8,16 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from uv import find_uv_bin
 
 from matrix.cells import FolderSource, HubSource, Model, PackageSource, Record
 from matrix.errors import Infrastructure, WrongInput
-from runners import cache, environments
+from runners import cache, environments, hub
 from runners.engine import Engine, Environment
 from runners.environments import Say
 
 DEQUANTIZE = Path(__file__).parent / "conversions" / "dequantize_gguf.py"
 CONVERSION_DEADLINE_S = 30 * 60
-CHECKPOINT_FILES = ("*.json", "*.safetensors", "*.model", "*.jinja", "*.txt", "*.py")
 PROGRAM_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
@@ -61,10 +58,14 @@ def checkpoint(model: Model, matrix_folder: Path, reference: Environment, say: S
 
 def local(folder: Path) -> Checkpoint:
     """A checkpoint folder that is already here; raises WrongInput where it is none."""
-    missing = [name for name in MINIMUM if not (folder / name).is_file()]
-    if missing:
-        raise WrongInput(f"{folder} is no checkpoint folder: {', '.join(missing)} not found")
+    _require_checkpoint(folder, str(folder))
     return Checkpoint(folder=folder.resolve(), digest=cache.folder_digest(folder))
+
+
+def _require_checkpoint(folder: Path, name: str) -> None:
+    missing = [file for file in MINIMUM if not (folder / file).is_file()]
+    if missing:
+        raise WrongInput(f"{name} is no checkpoint: {', '.join(missing)} not found")
 
 
 def own_weights(
@@ -85,15 +86,11 @@ def own_weights(
 
 
 def _from_hub(repo: str, revision: str, say: Say) -> Checkpoint:
-    def download(folder: Path) -> None:
-        say(f"downloading {repo} at {revision[:12]}")
-        try:
-            snapshot_download(repo, revision=revision, local_dir=folder, allow_patterns=list(CHECKPOINT_FILES))
-        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-            raise Infrastructure(f"the hub did not give {repo} at {revision[:12]}: {error}") from error
-
-    key = f"{repo.replace('/', '--')}-{revision[:12]}"
-    folder = cache.ensure("models", key, download, label=repo, keep_partial=True)
+    key = f"{repo.replace('/', '--')}-{revision}"
+    folder = cache.ensure(
+        "models", key, lambda folder: hub.download(repo, revision, folder, say), label=repo, keep_partial=True
+    )
+    _require_checkpoint(folder, repo)
     return Checkpoint(folder=folder, digest=revision)
 
 
