@@ -122,7 +122,7 @@ def _run(options: Options, results: Path, site: Path, junit_file: Path, workers:
         staged = stage.stage(session, Board(out))
         code = pytest.main(_pytest_arguments(options, junit_file, workers))
     finally:
-        reap_room.reap(session.run.name)
+        reap_room.reap_run(session.run.name)
     _report(session.run, staged, time.monotonic() - started, results, site, junit_file)
     return _status(code, session.run)
 
@@ -317,8 +317,8 @@ def cache(
 
 @app.command()
 def reap() -> None:
-    """Kill engines that a broken run left behind: every process that carries our label."""
-    for killed in reap_room.reap():
+    """Kill engines that a broken run left behind; those of a run that is still going are left alone."""
+    for killed in reap_room.reap_orphans():
         out.print(f"killed {killed}")
 
 

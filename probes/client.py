@@ -161,7 +161,7 @@ class Client:
 async def connect(server: Server, watch: Stopwatch, deadline_s: float = REQUEST_DEADLINE_S) -> AsyncIterator[Client]:
     """A client for the time of one measurement."""
     connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector, read_bufsize=2**22) as session:
+    async with aiohttp.ClientSession(connector=connector, headers=server.headers, read_bufsize=2**22) as session:
         yield Client(server, session, watch, deadline_s)
 
 

@@ -227,7 +227,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     _write_unrun(run)
     found = store.read_run(run.run)
     Path(config.getoption("--junit")).write_text(junit.render(found.results))
-    reap.reap(run.run.name)
+    reap.reap_run(run.run.name)
 
 
 def _write_unrun(session: Session) -> None:

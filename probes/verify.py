@@ -10,7 +10,7 @@ from matrix.cells import Cell, Config, FolderSource, HubSource, Model, Release
 from matrix.errors import WrongInput
 from matrix.load import Matrix
 from probes.session import Attached
-from runners import attach, http
+from runners import attach
 from runners.engine import Engine
 
 HUB_REPO = re.compile(r"^[\w.-]+/[\w.-]+(?P<revision>@[0-9a-f]{40})?$")
@@ -22,7 +22,7 @@ def attached(matrix: Matrix, engines: dict[str, Engine], url: str, model: str, e
     if not url.startswith(("http://", "https://")):
         raise WrongInput(f"{url!r} is no URL: expected http://host:port")
     engine = attach.recognise(engines, url, engine_name)
-    version = engine.version(lambda path: http.get_json(url + path)) or "unknown"
+    version = attach.version(engine, url) or "unknown"
     cell = Cell(
         release=Release(
             engine=engine.name, version=_id(version), channel="stable", build="third-party",

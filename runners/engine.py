@@ -166,3 +166,5 @@ class Server(Record, frozen=True, kw_only=True):
     requirements_sha256: str | None = None
     needed_network: bool = False
     """True where it came up only when it was allowed online."""
+    headers: dict[str, str] = {}
+    """To send with every request: what a stranger's server wants to know us by."""

@@ -7,9 +7,17 @@ import psutil
 from runners import venv
 
 
-def reap(run_name: str = "") -> list[str]:
-    """Kill the labelled processes of one run, or of all; returns what was killed, in words."""
-    found = venv.labelled(f"{run_name}/" if run_name else "")
+def reap_run(name: str) -> list[str]:
+    """Kill whatever one run started, at its end; returns what was killed, in words."""
+    return _kill(list(venv.labelled(f"{name}/")))
+
+
+def reap_orphans() -> list[str]:
+    """Kill what broken runs left; engines whose run is still alive are left to it. Returns it in words."""
+    return _kill([process for process, label in venv.labelled().items() if not venv.is_held(label)])
+
+
+def _kill(found: list[psutil.Process]) -> list[str]:
     killed = []
     for process in found:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,7 +20,7 @@ from runners import failure, http
 from runners.engine import Engine, Launch, Server
 
 LABEL = "READINESS_LABEL"
-"""Environment variable that every process we start carries, so that strays can be found by it."""
+"""Environment variable that every process we start carries, so that strays can be found by it: RUN/HOLDER/UNIQUE."""
 
 POLL_S = 0.2
 TERMINATE_S = 20.0
@@ -56,7 +57,7 @@ def launch(engine: Engine, spec: Launch, log_path: Path, *, deadline_s: float) -
     Raises EngineCrashed, EngineTimedOut, NeedsNetwork or Infrastructure as DESIGN's table of blame says; the log is
     attached as a note.
     """
-    label = f"{spec.label}/{uuid.uuid4().hex}"
+    label = f"{spec.label}/{_holder()}/{uuid.uuid4().hex}"
     command = (str(spec.environment.python), "-P", *engine.command(spec))
     started = time.monotonic()
     log_path.parent.mkdir(parents=True, exist_ok=True)
@@ -143,17 +144,34 @@ def _signal_group(group: int, number: signal.Signals) -> None:
         return
 
 
-def labelled(prefix: str = "") -> list[psutil.Process]:
-    """Processes that carry our label, begun as given; all of ours by default."""
-    found = []
+def labelled(prefix: str = "") -> dict[psutil.Process, str]:
+    """Processes that carry our label, begun as given, with their labels; all of ours by default."""
+    found = {}
     for process in psutil.process_iter():
         try:
             value = process.environ().get(LABEL)
         except (psutil.Error, OSError):
             continue  # another user's, or gone meanwhile
         if value is not None and value.startswith(prefix):
-            found.append(process)
+            found[process] = value
     return found
+
+
+def _holder() -> str:
+    """This process, named so that a later one with the same id is not taken for it."""
+    return f"{os.getpid()}-{psutil.Process().create_time():.2f}"
+
+
+def is_held(label: str) -> bool:
+    """True while the process that started what carries this label, and would take it down, is alive."""
+    holder = re.fullmatch(r"[^/]*/(\d+)-([\d.]+)/.*", label)
+    if holder is None:
+        return True  # not a label of this version; what we cannot read, we do not kill
+    try:
+        process = psutil.Process(int(holder[1]))
+        return f"{process.create_time():.2f}" == holder[2] and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _shown(command: tuple[str, ...], spec: Launch) -> tuple[str, ...]:

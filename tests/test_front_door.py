@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from matrix.load import PACKAGED
+from runners import http, venv
 from tests.fake_engine import adapter, bench
 from tests.fake_engine.adapter import BEHAVIOUR
 
@@ -248,11 +249,32 @@ def test_show_and_grid_read_results_alone(environment: dict[str, str], tables: P
     assert (tmp_path / "again" / "index.html").is_file()
 
 
+KEY = "sesame"
+
+
 @pytest.fixture
 def running(environment: dict[str, str], tmp_path: Path) -> Iterator[str]:
     """The fake engine started by hand, as somebody's deployment."""
     with bench.launched(adapter.ENGINE, tmp_path / "deployment") as server:
         yield server.base_url
+
+
+@pytest.fixture
+def guarded(environment: dict[str, str], tmp_path: Path) -> Iterator[str]:
+    """The same, behind a key, and seen healthy by whoever started it."""
+    port = venv.free_port()
+    command = [sys.executable, "-P", str(adapter.PROGRAM), "--port", str(port), "--behaviour", f"wants-key={KEY}"]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        end = time.monotonic() + 30
+        while not http.answers(f"{url}/health", headers={"Authorization": f"Bearer {KEY}"}):
+            assert time.monotonic() < end
+            time.sleep(0.1)  # polls for the server; bounded by `end`
+        yield url
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_verify_asks_the_same_probes_of_a_running_server(
@@ -268,6 +290,20 @@ def test_verify_asks_the_same_probes_of_a_running_server(
         "throughput": "PASS",
     }
     assert results[0]["cell_id"].endswith("__bigram__cpu__attached")
+
+
+def test_verify_sends_the_key_and_keeps_it_to_itself(
+    environment: dict[str, str], tables: Path, tmp_path: Path, guarded: str
+) -> None:
+    """With READINESS_API_KEY the server is judged; the key stands in no file and on no line."""
+    ask = ("verify", guarded, "--model", "bigram", "--engine", "fake", "--matrix", tables)
+    done = readiness({**environment, "READINESS_API_KEY": KEY}, tmp_path, *ask)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert set(statuses(tmp_path / "results").values()) == {"PASS"}
+    assert KEY not in done.stdout + done.stderr
+    files = [path for path in (tmp_path / "results").rglob("*") if path.is_file()]
+    assert not [path for path in files if KEY.encode() in path.read_bytes()]
+    assert readiness(environment, tmp_path, *ask).returncode == 3
 
 
 @pytest.mark.parametrize(

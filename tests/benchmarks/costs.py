@@ -32,6 +32,8 @@ class Measured(Record, frozen=True, kw_only=True):
     """Everything that the document says."""
 
     commit: str
+    browser_was_there: bool
+    """Chromium was installed before, so `.ci/run` had not to."""
     setup_s: float
     ci_s: float
     phases: tuple[tuple[str, int], ...]
@@ -56,6 +58,7 @@ def measure(folder: Path) -> Measured:
     clone = folder / "clone"
     caches = {name: str(folder / name.lower()) for name in ("READINESS_CACHE", "UV_CACHE_DIR", "PIP_CACHE_DIR")}
     environment = {**os.environ, **caches}
+    browser_was_there = shutil.which("chromium") is not None
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True, timeout=DEADLINE_S)
     commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=clone, text=True).strip()
     setup_s, _ = timed(["make", "setup"], clone, environment)
@@ -65,6 +68,7 @@ def measure(folder: Path) -> Measured:
     assert first is not None and second is not None
     return Measured(
         commit=commit,
+        browser_was_there=browser_was_there,
         setup_s=setup_s,
         ci_s=ci_s,
         phases=tuple((m["name"], int(m["seconds"])) for m in map(PHASE.match, printed) if m),
@@ -110,7 +114,8 @@ def document(measured: Measured, made_at: dt.datetime) -> str:
     return f"""# What a run costs
 
 Made by `make bench-costs` on {made_at:%Y-%m-%d} at commit {measured.commit}: a fresh clone with empty caches, downloads
-included. Not written by hand. Machine: {machine()}.
+included; Chromium was {"installed before" if measured.browser_was_there else "installed by `.ci/run`"}. Not written by
+hand. Machine: {machine()}.
 
 | promise | at most | measured | met |
 | --- | ---: | ---: | --- |

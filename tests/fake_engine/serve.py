@@ -14,6 +14,7 @@ Behaviours, combined freely, `NAME` or `NAME=VALUE`:
     healthy  say=WORDS  slow-start=SECONDS  never-healthy  exit-loading=CODE  exit-silently=CODE  signal-loading=NUMBER
     stubborn  stubborn-child                                       ignores SIGTERM, itself or a child in its own session
     die-on-request=CODE  die-midway=CODE  signal-on-request=NUMBER dies of the first request, or within its stream
+    wants-key=WORD                                                 answers 401 to who does not send it as a bearer token
     answer-500  answer-500-and-die=CODE  answer-400  not-json  wrong-shape  not-json-compliant
     nan  minus-infinity  sentinel                                  one logprob of each scored sequence
     shifted  shifted-back  permuted  uniform  constant  other-model  noisy=TIMES
@@ -142,7 +143,9 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        if self.path == "/health":
+        if self.is_stranger():
+            self.answer(401, {"error": "unauthorized"})
+        elif self.path == "/health":
             self.health()
         elif self.path == "/version":
             self.answer(200, {"version": VERSION, "engine": "fake"})
@@ -163,6 +166,11 @@ class Handler(BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True  # the client is gone; there is nobody to answer
 
+    def is_stranger(self) -> bool:
+        """True for a request without the key that this server wants."""
+        key = self.behaviours.get("wants-key")
+        return key is not None and self.headers.get("Authorization") != f"Bearer {key}"
+
     def misbehave(self) -> bool:
         """True where the request has been dealt with, badly."""
         told = self.behaviours
@@ -172,6 +180,8 @@ class Handler(BaseHTTPRequestHandler):
             die(int(told["die-on-request"] or 0))
         elif "stall" in told:
             time.sleep(300)
+        elif self.is_stranger():
+            self.answer(401, {"error": "unauthorized"})
         elif "answer-400" in told:
             self.answer(400, {"error": "no such parameter"})
         elif "answer-500" in told or "answer-500-and-die" in told:

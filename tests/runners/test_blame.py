@@ -18,7 +18,7 @@ from matrix.errors import EngineTimedOut, Infrastructure, NeedsNetwork
 from matrix.results import Status, Verdict
 from probes import correctness, loading, throughput
 from probes.probe import Probe
-from runners import venv
+from runners import reap, venv
 from tests.fake_engine.adapter import fake_engine
 from tests.fake_engine.bench import (
     CELL,
@@ -426,6 +426,19 @@ def test_nothing_is_left_after_a_second_interrupt(mark: str, tmp_path: Path) -> 
             process.wait(2)
         process.send_signal(signal.SIGINT)
         process.wait(venv.TERMINATE_S / 2)
+    assert marked(mark) == []
+
+
+def test_only_orphans_are_reaped(mark: str, tmp_path: Path) -> None:
+    """The engine of a killed run is killed; the engine of a run that is still going is not touched."""
+    with holder(tmp_path, mark) as process:
+        mine = {child.pid for child in marked(mark)}
+        assert not any(line.split()[0] in map(str, mine) for line in reap.reap_orphans())
+        assert up(mark) == 2
+        process.kill()
+        process.wait()
+        killed = {int(line.split()[0]) for line in reap.reap_orphans()}
+    assert mine <= killed
     assert marked(mark) == []
 
 
