@@ -153,7 +153,7 @@ def _pytest_arguments(options: Options, junit_file: Path, workers: int) -> list[
     arguments += [word for pattern in options.select for word in ("--cells", pattern)]
     arguments += ["--launcher", options.launcher] if options.launcher else []
     arguments += ["--attached", options.attached] if options.attached else []
-    return arguments + (["-n", str(workers), "--dist", "loadgroup"] if workers > 1 else [])
+    return arguments + (["-n", str(workers)] if workers > 1 else [])
 
 
 def _report(

@@ -14,6 +14,7 @@ from filelock import FileLock
 from matrix.errors import PrerequisiteNotMet, WrongInput
 from matrix.plan import Planned
 from matrix.results import Measurement, Result, Status, Verdict, write_measurement, write_result
+from probes import workers
 from probes.probe import Bench, Probe
 from probes.session import Options, Session, new_run_id
 from probes.stopwatch import Stopwatch
@@ -55,6 +56,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     signals.terminate_like_interrupt()
     worker: dict[str, Any] | None = getattr(config, "workerinput", None)
+    if worker:
+        workers.take_cores(int(worker["workerid"].removeprefix("gw")), worker["workercount"])
     folder = worker["readiness_run"] if worker else config.getoption("--run-folder")
     folder = folder or str(Path(config.getoption("--results")).resolve() / new_run_id())
     given: dict[str, Any] = {"matrix": config.getoption("--matrix")} if config.getoption("--matrix") else {}
@@ -81,6 +84,12 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput["readiness_run"] = str(node.config.stash[SESSION].run)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> workers.CellScheduling:
+    """Whatever --dist says, the probes of a cell share a worker, and so an engine."""
+    return workers.CellScheduling(config, log)
+
+
 def pytest_report_header(config: pytest.Config) -> str:
     session = config.stash[SESSION]
     return f"readiness: {len(session.plan)} cells x {len(session.probes)} probes, results in {session.run}"
@@ -89,10 +98,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     session = metafunc.config.stash[SESSION]
     if "planned" in metafunc.fixturenames:
-        cells = [
-            pytest.param(planned, id=planned.cell.id, marks=pytest.mark.xdist_group(planned.cell.id))
-            for planned in session.plan
-        ]
+        cells = [pytest.param(planned, id=planned.cell.id) for planned in session.plan]
         metafunc.parametrize("planned", cells, scope="session")
     if "probe" in metafunc.fixturenames:
         metafunc.parametrize("probe", [pytest.param(probe, id=name) for name, probe in session.probes.items()])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib.metadata
-import os
 import platform
 import secrets
 import time
@@ -251,7 +250,7 @@ def harness_version() -> str:
 
 def machine() -> str:
     """Processor, cores, memory and system, without any name of the machine."""
-    cores = os.cpu_count()
+    cores = len(psutil.Process().cpu_affinity())
     memory_gib = psutil.virtual_memory().total / 2**30
     libc = " ".join(platform.libc_ver())
     return f"{_processor()}, {cores} cores, {memory_gib:.0f} GiB, {platform.system()} {libc}"

@@ -209,18 +209,20 @@ def test_wrong_input_is_one_message_and_exit_2(
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.parametrize("dist", [(), ("--dist", "loadgroup")], ids=["", "loadgroup"])
 def test_pytest_alone_starts_each_engine_exactly_once_on_two_workers(
-    environment: dict[str, str], tables: Path, tmp_path: Path
+    environment: dict[str, str], tables: Path, tmp_path: Path, dist: tuple[str, ...]
 ) -> None:
-    """`pytest probes -n 2 --dist loadgroup` spreads cells, not probes."""
-    command = [sys.executable, "-m", "pytest", str(ROOT / "probes"), "-n", "2", "--dist", "loadgroup"]
+    """`pytest probes -n 2` spreads cells, not probes, whatever --dist says."""
+    command = [sys.executable, "-m", "pytest", str(ROOT / "probes"), "-n", "2", *dist]
     done = subprocess.run(
         [*command, "--matrix", str(tables), "--cells", "fake-*__bigram__*"],
         env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=180,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
-    logs = sorted((tmp_path / "results").glob("*/*/server.log"))
-    assert [log.read_text().count("serves on port") for log in logs] == [1, 1]
+    results = [json.loads(path.read_text()) for path in (tmp_path / "results").glob("*/*/*.result.json")]
+    starts = {(result["cell_id"], result["provenance"]["startup_s"]) for result in results}
+    assert (len(results), len(starts)) == (6, 2)  # two starts never take the same time to the microsecond
     assert set(statuses(tmp_path / "results").values()) == {"PASS"}
     assert (tmp_path / "junit.xml").is_file()
 

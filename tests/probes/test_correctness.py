@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from matrix.errors import EngineBrokeProtocol
+from matrix.errors import EngineBrokeProtocol, Infrastructure
 from matrix.results import Measurement, Status, read_measurement, write_measurement
 from probes import correctness
 from runners.engine import Engine
@@ -87,6 +87,25 @@ def test_text_alone_is_judged_by_its_margins(tmp_path: Path) -> None:
     verdict = verdict_of(correctness.PROBE, fake_engine("healthy", takes="text"), tmp_path, cell=cell)
     assert verdict.status is Status.PASS, verdict.reason
     assert verdict.reason.startswith("decode, text alone: 0 of 1280 generated tokens cannot be explained by rounding")
+
+
+@pytest.mark.parametrize(("unusable", "status"), [(15, Status.PASS), (17, Status.UNDECIDED)])
+def test_texts_that_cannot_be_read_are_told_and_must_be_few(unusable: int, status: Status, tmp_path: Path) -> None:
+    """Garbage may be what cannot be tokenised back, so most of the texts must have been read for a PASS."""
+    cell = with_workload(decode_tokens=80)
+    with launched(fake_engine("healthy", takes="text"), tmp_path) as server:
+        found = correctness.measure(server, cell, bench(cell.device.workload))
+    assert (found.values["texts"], found.values["unusable_texts"]) == (16, 0)
+    values = {**found.values, "texts": 32, "unusable_texts": unusable}
+    verdict = correctness.judge(msgspec.structs.replace(found, values=values), cell)
+    assert verdict.status is status
+    assert f"{unusable} of 32 texts do not give their token ids back and are left out" in verdict.reason
+
+
+def test_text_that_nobody_can_read_is_nobodys_fault(tmp_path: Path) -> None:
+    """Where no text gives as many token ids as the engine counted, nothing can be compared and nobody is blamed."""
+    with pytest.raises(Infrastructure, match="no generated text gives its token ids back"):
+        measured(fake_engine("usage-twice", takes="text"), tmp_path)
 
 
 def test_too_little_text_is_undecided(tmp_path: Path) -> None:
