@@ -14,7 +14,7 @@ class CellScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships 
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        """`…::test_cell[CELL-PROBE]` without its probe."""
+        """`…::test_cell[CELL-PROBE]` without its probe, whose name has no hyphen: it is a module's."""
         return nodeid.rpartition("-")[0]
 
 
