@@ -7,7 +7,7 @@ PROFILE ?= quick
 .PHONY: grid test lint setup lock clean bench-costs
 
 grid: setup
-	$(BIN)/readiness run --profile $(PROFILE)
+	$(BIN)/readiness run --profile $(PROFILE) --launcher venv
 
 test: setup
 	$(BIN)/python -m pytest -q

@@ -7,6 +7,7 @@ import datetime as dt
 import os
 import sys
 import time
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
@@ -18,7 +19,9 @@ from rich.console import Console
 from rich.table import Table
 
 import probes
-from matrix.errors import WrongInput
+from matrix.cells import Cell, Release
+from matrix.errors import Infrastructure, WrongInput
+from matrix.load import Matrix, did_you_mean
 from matrix.results import write_bytes, write_json
 from probes import rejudge, stage, verify
 from probes.session import Options, Session, new_run_id
@@ -26,9 +29,10 @@ from probes.stopwatch import HARNESS, PARTS
 from reports import cost, markdown, outcome, render, store
 from reports.grid import grid as make_grid
 from runners import cache as cache_room
+from runners import daemon, signals
 from runners import doctor as doctor_room
+from runners import images as images_room
 from runners import reap as reap_room
-from runners import signals
 from runners.progress import Board
 
 app = typer.Typer(
@@ -54,6 +58,9 @@ def main() -> None:
         app()
     except WrongInput as error:
         _refuse(str(error))
+    except Infrastructure as error:
+        err.print(f"readiness: {error}", markup=False, highlight=False)
+        raise SystemExit(outcome.NOT_MEASURED) from None
 
 
 def _refuse(message: str) -> NoReturn:
@@ -87,8 +94,13 @@ def plan(
         for name in ("cell", "build", "runs"):
             table.add_column(name, overflow="fold")
         for planned in session.plan:
-            table.add_row(planned.cell.id, planned.cell.release.build, planned.excluded or "yes")
+            table.add_row(planned.cell.id, _build(planned.cell), planned.excluded or "yes")
         out.print(table)
+
+
+def _build(cell: Cell) -> str:
+    unpinned = cell.image is not None and cell.image.digest is None
+    return f"{cell.build}, image not pinned" if unpinned else cell.build
 
 
 @app.command()
@@ -96,7 +108,9 @@ def run(
     profile: ProfileOption = "quick",
     select: SelectOption = None,
     matrix: MatrixOption = None,
-    launcher: Annotated[str | None, typer.Option(help="venv, docker or attach; default: the profile's.")] = None,
+    launcher: Annotated[
+        str | None, typer.Option(help="docker or venv; default: docker where a daemon answers.")
+    ] = None,
     results: ResultsOption = Path("results"),
     site: SiteOption = Path("site"),
     junit_file: Annotated[Path, typer.Option("--junit", metavar="FILE", help="JUnit XML of the run.")] = Path(
@@ -116,6 +130,8 @@ def run(
 def _run(options: Options, results: Path, site: Path, junit_file: Path, workers: int) -> int:
     session = Session(options)
     session.check()
+    options = msgspec.structs.replace(options, launcher=session.launcher.name)
+    out.print(f"launcher: {session.launcher.name} ({session.launcher.why})", markup=False, highlight=False)
     signals.terminate_like_interrupt()
     started = time.monotonic()
     try:
@@ -315,11 +331,78 @@ def cache(
     out.print(table)
 
 
+images_app = typer.Typer(no_args_is_help=True, help="Images of engines: build, list, pull, pin.")
+app.add_typer(images_app, name="images")
+
+ReleasesArgument = Annotated[list[str] | None, typer.Argument(metavar="[RELEASE]…", help="Ids; none: all there are.")]
+
+
+@images_app.command("build")
+def images_build(releases: ReleasesArgument = None, matrix: MatrixOption = None) -> None:
+    """Build the images of releases that run on CPUs from their locks; those that are here stay as they are."""
+    found = _matrix(matrix)
+    board = Board(out)
+    with board.live(), daemon.connected() as client:
+        for release in _chosen(found, releases, lambda release: release.requirements is not None):
+            with board.line(release.id) as say:
+                built = images_room.build(client, release, found.folder, say)
+            out.print(f"{release.id}: {built.name} {built.digest}", markup=False, highlight=False)
+
+
+@images_app.command("pull")
+def images_pull(releases: ReleasesArgument = None, matrix: MatrixOption = None) -> None:
+    """Pull the official images of releases: by digest where one is pinned, by tag otherwise."""
+    board = Board(out)
+    with board.live(), daemon.connected() as client:
+        for release in _chosen(_matrix(matrix), releases, lambda release: release.image is not None):
+            assert release.image is not None
+            with board.line(release.id) as say:
+                pulled = images_room.pull(client, release.image, say)
+            out.print(f"{release.id}: {pulled.name} {pulled.digest}", markup=False, highlight=False)
+
+
+@images_app.command("pin")
+def images_pin(releases: ReleasesArgument = None, matrix: MatrixOption = None) -> None:
+    """Ask each registry for the digest behind a tag, and write it beside the tag in engines.toml."""
+    found = _matrix(matrix)
+    with daemon.connected() as client:
+        for changed in images_room.pin(client, found.path("engines.toml"), releases or ()):
+            out.print(changed, markup=False, highlight=False)
+
+
+@images_app.command("list")
+def images_list(matrix: MatrixOption = None) -> None:
+    """List official images with their digests, and the images built here."""
+    table = Table(title="images", title_justify="left")
+    for name in ("release", "image", "for", "digest or size"):
+        table.add_column(name, overflow="fold")
+    for release in _matrix(matrix).releases.values():
+        if release.image is not None:
+            kinds = ", ".join(release.image.device_kinds)
+            table.add_row(release.id, release.image.tag, kinds, release.image.digest or "not pinned")
+    with daemon.connected() as client:
+        for release_id, tag, size in images_room.tags(client):
+            table.add_row(release_id, tag, "cpu", f"{size / 2**30:.2f} GiB, built here")
+    out.print(table)
+
+
+def _matrix(folder: str | None) -> Matrix:
+    return Session(_options(folder, "quick", None)).matrix
+
+
+def _chosen(matrix: Matrix, ids: list[str] | None, serves: Callable[[Release], bool]) -> list[Release]:
+    for name in ids or ():
+        if name not in matrix.releases:
+            raise WrongInput(f"unknown release {name!r}{did_you_mean(name, list(matrix.releases))}")
+    chosen = [matrix.releases[name] for name in ids] if ids else list(matrix.releases.values())
+    return [release for release in chosen if serves(release)]
+
+
 @app.command()
 def reap() -> None:
-    """Kill engines that a broken run left behind; those of a run that is still going are left alone."""
-    for killed in reap_room.reap_orphans():
-        out.print(f"killed {killed}")
+    """Remove processes and containers that a broken run left behind; those of a run that still goes are left alone."""
+    for removed in reap_room.reap_orphans():
+        out.print(f"removed {removed}", markup=False, highlight=False)
 
 
 if __name__ == "__main__":

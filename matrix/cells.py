@@ -19,6 +19,26 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Base of every record: immutable, keyword-only, strict about what it reads."""
 
 
+class Image(Record, frozen=True, kw_only=True):
+    """An engine's official image."""
+
+    tag: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][\w./:-]*:[\w.-]+$")]
+    """Repository and tag, as `docker pull` takes it."""
+    digest: Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
+    """Written by `readiness images pin`; without it the tag may move, and the plan says so."""
+    device_kinds: tuple[str, ...]
+    """The kinds of device that this image is the build for."""
+    python: str = "python3"
+    """The interpreter inside."""
+    user: str | None = None
+    """`uid:gid` where the image allows another than its own."""
+
+    @property
+    def name(self) -> str:
+        """What is pulled: by digest where it is known."""
+        return f"{self.tag.rpartition(':')[0]}@{self.digest}" if self.digest else self.tag
+
+
 class Release(Record, frozen=True, kw_only=True):
     """One version of one engine, in one build."""
 
@@ -39,10 +59,20 @@ class Release(Record, frozen=True, kw_only=True):
     build_env: dict[str, str] = {}
     """Environment variables of that compilation."""
 
+    image: Image | None = None
+    """The official image, for the devices that it serves; others run what `requirements` says."""
+    cap_add: tuple[str, ...] = ()
+    """Capabilities that its containers need back; all others are dropped."""
+
     @property
     def id(self) -> str:
         """`engine-version`."""
         return f"{self.engine}-{self.version}"
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Every kind of device that one of its builds has kernels for."""
+        return (*self.device_kinds, *(self.image.device_kinds if self.image else ()))
 
 
 class Config(Record, frozen=True, kw_only=True):
@@ -94,6 +124,8 @@ class Model(Record, frozen=True, kw_only=True):
     context_length: int
     parameters_total: int | None = None
     parameters_active: int | None = None
+    trust_remote_code: bool = False
+    """The checkpoint brings code of its own, which runs only in a container without any network."""
     reference: str = "reference-5.23.0"
     """The requirement file (without ending) of the environment that runs its reference forward pass."""
     released: dt.date | None = None
@@ -137,7 +169,8 @@ class Profile(Record, frozen=True, kw_only=True):
 
     id: Id
     description: str
-    launcher: Literal["venv", "docker", "attach"]
+    launcher: Literal["auto", "venv", "docker"] = "auto"
+    """`auto`: docker where a daemon answers, venv where none does."""
     releases: tuple[str, ...]
     models: tuple[str, ...]
     devices: tuple[str, ...]
@@ -174,6 +207,22 @@ class Cell(Record, frozen=True, kw_only=True):
     def id(self) -> str:
         """The name."""
         return "__".join((self.release.id, self.model.id, self.device.id, self.config.id))
+
+    @property
+    def image(self) -> Image | None:
+        """The official image for this device."""
+        found = self.release.image
+        return found if found is not None and self.device.kind in found.device_kinds else None
+
+    @property
+    def build(self) -> str:
+        """Whose build runs on this device: an official image is official whatever the release is elsewhere."""
+        return "official" if self.image is not None else self.release.build
+
+    @property
+    def build_note(self) -> str:
+        """What makes it other than official."""
+        return "" if self.image is not None else self.release.build_note
 
     @property
     def dtype(self) -> str:

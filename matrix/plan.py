@@ -46,8 +46,8 @@ def _in_profile(cell: Cell, profile: Profile) -> bool:
 
 
 def _excluded(matrix: Matrix, cell: Cell) -> str | None:
-    if cell.device.kind not in cell.release.device_kinds:
-        kinds = ", ".join(cell.release.device_kinds)
+    if cell.device.kind not in cell.release.kinds:
+        kinds = ", ".join(cell.release.kinds)
         return f"{cell.release.id} is a build for {kinds}, the device is {cell.device.kind}"
     rule = matrix.exclusion(cell)
     return None if rule is None else rule.reason

@@ -146,7 +146,9 @@ class Client:
             if time.monotonic() >= end:
                 return None
             await asyncio.sleep(0.1)
-        return failure.explain_exit(code, self._log(), while_doing="serving")
+        return failure.explain_exit(
+            code, self._log(), while_doing="serving", out_of_memory=self._server.out_of_memory()
+        )
 
     def _with_log(self, error: ReadinessError) -> ReadinessError:
         if self._ours:
@@ -160,7 +162,8 @@ class Client:
 @asynccontextmanager
 async def connect(server: Server, watch: Stopwatch, deadline_s: float = REQUEST_DEADLINE_S) -> AsyncIterator[Client]:
     """A client for the time of one measurement."""
-    connector = aiohttp.TCPConnector(limit=0)
+    unix = server.socket is not None
+    connector = aiohttp.UnixConnector(str(server.socket), limit=0) if unix else aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector, headers=server.headers, read_bufsize=2**22) as session:
         yield Client(server, session, watch, deadline_s)
 

@@ -44,7 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--cells", action="append", default=[], metavar="GLOB", help="run only cells whose id matches")
     group.addoption("--profile", default="quick", help="profile of the matrix (default: quick)")
     group.addoption("--matrix", default=None, metavar="DIR", help="folder with your own tables")
-    group.addoption("--launcher", default=None, help="venv or attach (default: the profile's)")
+    group.addoption("--launcher", default=None, help="docker or venv (default: docker where a daemon answers)")
     group.addoption("--results", default="results", metavar="DIR", help="where the run's folder is made")
     group.addoption("--run-folder", default=None, metavar="DIR", help="the run's folder itself")
     group.addoption("--junit", default="junit.xml", metavar="FILE", help="JUnit XML of the run")

@@ -57,7 +57,9 @@ def measure(server: Server, cell: Cell, bench: Bench) -> Measurement:
         text=answer.text,
         completion_tokens=answer.completion_tokens,
         finish_reason=answer.finish_reason,
-        healthy_after=http.answers(server.base_url + server.engine.health_path, headers=server.headers),
+        healthy_after=http.answers(
+            server.base_url + server.engine.health_path, headers=server.headers, socket=server.socket
+        ),
     )
     return Measurement(values=msgspec.to_builtins(values))
 

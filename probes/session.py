@@ -8,7 +8,7 @@ import platform
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import psutil
 from matrix import load
 from matrix.cells import Cell, Model, Record
 from matrix.errors import Infrastructure, NeedsNetwork, NotSupported, WrongInput
+from matrix.load import did_you_mean
 from matrix.plan import Planned, plan
 from matrix.results import (
     SCHEMA_VERSION,
@@ -33,12 +34,15 @@ from probes import registry as probe_registry
 from probes.probe import Bench, Probe
 from probes.reference.stage import Reference
 from probes.stopwatch import ENVIRONMENT, HARNESS, REFERENCE, STARTUP, Stopwatch
-from runners import attach, cache, prepare, venv
+from runners import attach, cache, daemon, docker, prepare, venv
 from runners import registry as engine_registry
-from runners.engine import Launch, Server
+from runners.engine import Launch, Server, ready_deadline_s
 from runners.environments import Say
+from runners.limits import limits
 from runners.models import Checkpoint
 from runners.prepare import Prepared
+
+LAUNCHERS = ("docker", "venv", "attach")
 
 SHIMS = Path(venv.__file__).parent / "shims"
 
@@ -74,6 +78,13 @@ class Built(Record, frozen=True, kw_only=True):
     log: str = ""
 
 
+class Launcher(Record, frozen=True, kw_only=True):
+    """One of LAUNCHERS, and why it was chosen."""
+
+    name: str
+    why: str
+
+
 def new_run_id() -> str:
     """A name that sorts by time and is unique: UTC to the second and six random hexadecimal digits."""
     return f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
@@ -100,11 +111,26 @@ class Session:
     def check(self) -> None:
         """Raise WrongInput for a choice of cells or a launcher that cannot be, before anything is started."""
         _ = self.plan
-        launcher = self.options.launcher or self.matrix.profiles[self.options.profile].launcher
-        if launcher == "attach" and self.attached is None:
+        if self.launcher.name == "attach" and self.attached is None:
             raise WrongInput("--launcher attach needs a server to attach to: use `readiness verify URL --model …`")
-        if launcher not in ("venv", "attach"):
-            raise WrongInput(f"launcher {launcher!r} is not part of this version; known: venv, and attach by `verify`")
+        if self.launcher.name not in LAUNCHERS:
+            hint = did_you_mean(self.launcher.name, LAUNCHERS)
+            raise WrongInput(f"unknown launcher {self.launcher.name!r}{hint}")
+
+    @cached_property
+    def launcher(self) -> Launcher:
+        """How this run's engines are started, and why so."""
+        if self.attached is not None:
+            return Launcher(name="attach", why="a server that is already up")
+        profile = self.matrix.profiles[self.options.profile]
+        if self.options.launcher not in (None, "auto"):
+            return Launcher(name=str(self.options.launcher), why="as asked for")
+        if profile.launcher != "auto":
+            return Launcher(name=profile.launcher, why=f"as profile {profile.id} says")
+        version = daemon.version()
+        if version is None:
+            return Launcher(name="venv", why="no Docker daemon answers")
+        return Launcher(name="docker", why=f"Docker Engine {version} answers")
 
     def checkpoint(self, model: Model, say: Say = lambda line: None) -> Checkpoint:
         """The model's Hugging Face folder."""
@@ -141,9 +167,11 @@ class Session:
         unsupported = engine.supports(cell)
         if unsupported is not None:
             raise NotSupported(unsupported)
+        if cell.model.trust_remote_code and self.launcher.name != "docker":
+            raise NotSupported("the model brings code of its own, which runs only in a container (--launcher docker)")
         with watch.on(ENVIRONMENT):
             self._raise_known_failure(cell)
-            prepared = prepare.prepare(self.matrix, cell, engine, source)
+            prepared = self.prepare(cell, source)
         stack = ExitStack()
         try:
             with watch.on(STARTUP):
@@ -153,6 +181,11 @@ class Session:
             with watch.on(STARTUP):
                 stack.close()
 
+    def prepare(self, cell: Cell, source: Checkpoint, say: Say = lambda line: None) -> Prepared:
+        """Environment or image of a cell's engine, and its weights."""
+        how = prepare.in_docker if self.launcher.name == "docker" else prepare.in_venv
+        return how(self.matrix, cell, self.engines[cell.release.engine], source, say)
+
     def _up(self, stack: ExitStack, cell: Cell, prepared: Prepared, source: Checkpoint) -> Server:
         spec = Launch(
             cell=cell,
@@ -161,25 +194,36 @@ class Session:
             port=venv.free_port(),
             shims=SHIMS,
             label=self.run.name,
+            deadline_s=ready_deadline_s(source.size),
         )
-        engine = self.engines[cell.release.engine]
         log = self.run / cell.id / "server.log"
-        deadline_s = venv.ready_deadline_s(source.size)
         try:
-            return stack.enter_context(venv.launch(engine, spec, log, deadline_s=deadline_s))
+            return stack.enter_context(self._launch(spec, prepared, log, source))
         except NeedsNetwork:
             # Once more online: whether only the network was missing is worth knowing.
             spec = msgspec.structs.replace(spec, online=True, port=venv.free_port())
-            log = log.with_name("server.online.log")
-            return stack.enter_context(venv.launch(engine, spec, log, deadline_s=deadline_s))
+            return stack.enter_context(self._launch(spec, prepared, log.with_name("server.online.log"), source))
+
+    def _launch(
+        self, spec: Launch, prepared: Prepared, log: Path, source: Checkpoint
+    ) -> AbstractContextManager[Server]:
+        engine = self.engines[spec.cell.release.engine]
+        if prepared.image is None:
+            return venv.launch(engine, spec, log)
+        return docker.launch(engine, spec, log, prepared.image, limits(spec.cell, source.size))
 
     def _raise_known_failure(self, cell: Cell) -> None:
         """An environment that this run has failed to build is not tried again for each cell."""
         built = self.failed_to_build(cell.release.id)
         if built is not None:
-            error = Infrastructure(f"its environment could not be built: {built.error}")
+            error = Infrastructure(f"its {self.housing} could not be built: {built.error}")
             error.add_note(built.log)
             raise error
+
+    @property
+    def housing(self) -> str:
+        """What an engine lives in."""
+        return "image" if self.launcher.name == "docker" else "environment"
 
     def failed_to_build(self, release_id: str) -> Built | None:
         """How building a release's environment failed in this run, if it did."""
@@ -208,8 +252,8 @@ class Session:
             seconds=seconds,
             harness_version=harness_version(),
             release_id=cell.release.id,
-            build=cell.release.build,
-            build_note=cell.release.build_note,
+            build=cell.build,
+            build_note=cell.build_note,
             engine_version=server.engine_version if server else None,
             requirements_sha256=server.requirements_sha256 if server else None,
             image_digest=server.image_digest if server else None,

@@ -60,7 +60,10 @@ def _environment(session: Session, cell: Cell, board: Board) -> None:
     error, log = None, ""
     try:
         with board.line(release.id) as say:
-            environment_of(release, session.matrix.folder, say)
+            if session.launcher.name == "docker":
+                prepare.image_of(session.matrix, cell, say)
+            else:
+                environment_of(release, session.matrix.folder, say)
     except ReadinessError as failure:
         error, log = str(failure), "\n".join(getattr(failure, "__notes__", []))
     built = Built(seconds=time.monotonic() - started, error=error, log=log)
@@ -96,7 +99,7 @@ def _weights(session: Session, cell: Cell, source: Future[Checkpoint | None], bo
 
     def make() -> None:
         with board.line(f"{engine.weights} of {cell.model.id}") as say:
-            prepare.prepare(session.matrix, cell, engine, found, say)
+            session.prepare(cell, found, say)
 
     _or_none(make)
 

@@ -11,6 +11,13 @@ import numpy.typing as npt
 
 from matrix.cells import Cell, Record
 
+READY_BASE_S = 600.0
+READY_BYTES_PER_S = 20e6
+"""A slow disk and a cold cache: the deadline grows by a second for every 20 MB of weights."""
+
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+QUIET = {"DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED": "1"}
+
 Json = Any
 """A decoded JSON answer: an engine may send any shape, and parsers raise KeyError/TypeError on a wrong one."""
 
@@ -35,8 +42,35 @@ class Launch(Record, frozen=True, kw_only=True):
     """The folder of stand-ins; `shims / <name>` is this engine's, if it has one."""
     label: str = ""
     """What the label of its processes begins with: the run's name."""
+    accelerators: tuple[str, ...] = ()
+    """The ids of the accelerators that it may see."""
     online: bool = False
     """True only in the second try of an engine that wanted the network."""
+    compile_cache: Path | None = None
+    """Where compiled kernels are kept between launches; None: with the environment they were compiled from."""
+    deadline_s: float = READY_BASE_S
+    """By when it must be ready; an engine's own patience is raised to it, or we would cause the crash."""
+
+    @property
+    def kernels(self) -> Path:
+        """The folder of compiled kernels."""
+        return self.compile_cache or self.environment.folder / "compile-cache"
+
+    def published(self, command: tuple[str, ...]) -> tuple[str, ...]:
+        """A command as it is published: what differs from machine to machine gives way to a placeholder."""
+        places = (
+            (str(self.model_path), "MODEL"),
+            (str(self.environment.python), "python"),
+            (str(self.environment.folder), "ENVIRONMENT"),
+            (str(self.shims), "SHIMS"),
+            (str(self.port), "PORT"),
+        )
+        shown = []
+        for word in command:
+            for found, name in places:
+                word = word.replace(found, name)
+            shown.append(word)
+        return tuple(shown)
 
 
 class Prompt(Record, frozen=True, kw_only=True):
@@ -131,6 +165,11 @@ class Engine(Record, frozen=True, kw_only=True):
     """The most logprobs per token that the server gives as it is launched here."""
 
 
+def ready_deadline_s(model_bytes: int) -> float:
+    """How long an engine may take to become ready; scales with the bytes it has to load."""
+    return READY_BASE_S + model_bytes / READY_BYTES_PER_S
+
+
 def scores_from_rows(rows: list[tuple[float | None, list[tuple[int, float]]]]) -> Scores:
     """Pad ragged rows of (target logprob, [(id, logprob), …]) into arrays; None becomes NaN.
 
@@ -147,6 +186,14 @@ def scores_from_rows(rows: list[tuple[float | None, list[tuple[int, float]]]]) -
     return Scores(target_logprobs=targets, top_ids=ids, top_logprobs=logprobs)
 
 
+class OutOfMemory(Record, frozen=True, kw_only=True):
+    """That the kernel ended something of an engine for want of memory, under a limit that we set."""
+
+    limit_bytes: int
+    needed_bytes: int
+    """What we had computed to suffice."""
+
+
 class Server(Record, frozen=True, kw_only=True):
     """A running engine."""
 
@@ -160,11 +207,16 @@ class Server(Record, frozen=True, kw_only=True):
     log_path: Path | None
     """None for a server that somebody else started."""
     exit_code: Callable[[], int | None]
-    """None while it runs (or where we cannot know); negative: ended by that signal."""
+    """None while it runs (or where we cannot know); negative: ended by that signal. Raises Infrastructure where what
+    it runs in is gone."""
+    out_of_memory: Callable[[], OutOfMemory | None] = lambda: None
+    """Asked once it has ended."""
     command: tuple[str, ...] = ()
     image_digest: str | None = None
     requirements_sha256: str | None = None
     needed_network: bool = False
     """True where it came up only when it was allowed online."""
+    socket: Path | None = None
+    """The Unix socket that leads to it, where `base_url` has no route from here."""
     headers: dict[str, str] = {}
     """To send with every request: what a stranger's server wants to know us by."""

@@ -120,10 +120,10 @@ def _make(
     python = folder / "bin" / "python"
     lock = folder / "requirements.txt"
     text = requirements.read_text()
-    lock.write_text(_without(text, from_source))
+    lock.write_text(without(text, from_source))
     tell.run(uv, "pip", "install", "--python", python, "--no-deps", "--require-hashes", *_torch_source(), "-r", lock)
     for distribution in from_source:
-        line = _only(text, distribution)
+        line = only(text, distribution)
         archive, source = _source(folder, python, distribution, line, build_env, tell)
         wheel = _wheel(python, distribution, archive, source, build_env, tell)
         tell.run(uv, "pip", "install", "--python", python, "--no-deps", wheel)
@@ -151,8 +151,7 @@ def _source(
 
 def _wheel(python: Path, name: str, archive: Path, source: Path, build_env: dict[str, str], tell: _Teller) -> Path:
     """Compile the wheel once per source and build settings; the build backend is pinned by the same lock."""
-    settings = repr((cache.stamp(archive).sha256, sorted(build_env.items()), platform.machine(), sys.platform))
-    key = f"{name}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}"
+    key = _wheel_key(name, cache.stamp(archive).sha256, build_env)
 
     def compile_into(folder: Path) -> None:
         path = f"{python.parent}{os.pathsep}{os.environ.get('PATH', '')}"
@@ -163,6 +162,19 @@ def _wheel(python: Path, name: str, archive: Path, source: Path, build_env: dict
 
     folder = cache.ensure("wheels", key, compile_into, label=f"compiled {name}")
     return next(folder.glob("*.whl"))
+
+
+def _wheel_key(name: str, archive_sha256: str, build_env: Mapping[str, str]) -> str:
+    settings = repr((archive_sha256, sorted(build_env.items()), platform.machine(), sys.platform))
+    return f"{name}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}"
+
+
+def compiled_wheels(name: str, lock: str, build_env: Mapping[str, str]) -> list[Path]:
+    """Wheels that were compiled on this machine from the source that a lock names."""
+    hashes = re.findall(r"--hash=sha256:([0-9a-f]{64})", only(lock, name))
+    folders = [cache.root() / "wheels" / _wheel_key(name, found, build_env) for found in hashes]
+    finished = [folder for folder in folders if folder.with_name(f"{folder.name}.json").is_file()]
+    return [wheel for folder in finished for wheel in folder.glob("*.whl")]
 
 
 def tool_environment() -> dict[str, str]:
@@ -192,14 +204,16 @@ def _blocks(text: str) -> list[str]:
     return [block for block in re.split(r"(?m)^(?=[^\s#])", text) if block.strip() and not block.startswith("#")]
 
 
-def _only(text: str, distribution: str) -> str:
+def only(text: str, distribution: str) -> str:
+    """The entry of one distribution in a lock."""
     for block in _blocks(text):
         if block.startswith(f"{distribution}=="):
             return block
     raise WrongInput(f"build_from_source: {distribution!r} is not in the requirement file")
 
 
-def _without(text: str, distributions: tuple[str, ...]) -> str:
+def without(text: str, distributions: tuple[str, ...]) -> str:
+    """A lock less some of its entries."""
     names = tuple(f"{name}==" for name in distributions)
     return "".join(block for block in _blocks(text) if not block.startswith(names)) if names else text
 

@@ -6,6 +6,7 @@ The table is DESIGN's. Whatever is not positively recognised as the engine's fau
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 from pathlib import Path
@@ -22,8 +23,10 @@ from matrix.errors import (
     WrongInput,
 )
 from matrix.results import Status
+from runners.engine import OutOfMemory
 
 LOG_TAIL_LINES = 100
+LOG_READ_BYTES = 2**22
 
 ENGINES_OWN_WORDS = re.compile(
     r"Traceback \(most recent call last\)|\b\w*(?:Error|Exception)\b[:(]|\berror: |\bERROR\b|\bFATAL\b|\bCRITICAL\b"
@@ -69,12 +72,22 @@ def status_of(error: BaseException) -> Status:
             return Status.ERROR
 
 
-def explain_exit(exit_code: int, log: str, *, while_doing: str) -> ReadinessError:
+def explain_exit(
+    exit_code: int, log: str, *, while_doing: str, out_of_memory: OutOfMemory | None = None
+) -> ReadinessError:
     """The error for an engine that ended by itself (`exit_code` < 0: by that signal), with its log as evidence."""
-    error = _blame(exit_code, log, f"{_how(exit_code)} while {while_doing}")
+    what = f"{_how(exit_code)} while {while_doing}"
+    error = _blame(exit_code, log, what) if out_of_memory is None else _blame_memory(out_of_memory, what)
     tail = "\n".join(log.splitlines()[-LOG_TAIL_LINES:])
     error.add_note(tail or "(the log is empty)")
     return error
+
+
+def _blame_memory(found: OutOfMemory, what: str) -> ReadinessError:
+    limit, needed = (f"{size / 2**30:.1f} GiB" for size in (found.limit_bytes, found.needed_bytes))
+    if found.limit_bytes < found.needed_bytes:
+        return Infrastructure(f"{what}: out of memory under our limit of {limit}, below the {needed} that it needs")
+    return EngineCrashed(f"{what}: out of memory under a limit of {limit}: it needs more than the {needed} computed")
 
 
 def _blame(exit_code: int, log: str, what: str) -> ReadinessError:
@@ -118,7 +131,9 @@ def own_words(log: str) -> str:
 def read_log(path: Path, lines: int = 2000) -> str:
     """The end of an engine's log; never raises, because it gathers evidence while an error is under way."""
     try:
-        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+        with path.open("rb") as file:
+            file.seek(-min(path.stat().st_size, LOG_READ_BYTES), os.SEEK_END)
+            return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
     except OSError as error:
         return f"(the log cannot be read: {error})"
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 from uv import find_uv_bin
@@ -69,20 +71,41 @@ def _require_checkpoint(folder: Path, name: str) -> None:
 
 
 def own_weights(
-    engine: Engine, environment: Environment, source: Checkpoint, dtype: str, say: Say = lambda line: None
+    engine: Engine,
+    maker: str,
+    convert: Callable[[Path], None],
+    source: Checkpoint,
+    dtype: str,
+    say: Say = lambda line: None,
 ) -> Path:
-    """The file or folder that this engine loads, made by the engine's own converter where it needs one."""
+    """The file or folder that this engine loads, made by `convert(target)` where it needs one of its own.
+
+    `maker` names exactly the environment or image whose converter it is.
+    """
     if engine.convert is None:
         return source.folder
-    convert = engine.convert
-    key = hashlib.sha256(f"{engine.name} {environment.folder.name} {source.digest} {dtype}".encode()).hexdigest()[:24]
+    key = hashlib.sha256(f"{engine.name} {maker} {source.digest} {dtype}".encode()).hexdigest()[:24]
     name = f"weights.{engine.weights}"
 
     def make(folder: Path) -> None:
         say(f"converting the checkpoint for {engine.name}")
-        run_program(environment.python, *convert(environment, source.folder, folder / name, dtype))
+        convert(folder / name)
 
     return cache.ensure("weights", key, make, label=f"{engine.name}: weights of {source.digest[:12]}") / name
+
+
+def make_readable(folder: Path) -> None:
+    """Let other users read a checkpoint of our cache, as the one in a container is; raises Infrastructure elsewhere.
+
+    Converters write weights with mode 0600, which an engine then reports as a broken checkpoint.
+    """
+    closed = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_mode & 0o444 != 0o444]
+    if os.getuid() != 0 and all(os.access(path, os.R_OK) for path in closed):
+        return  # the container runs as this user
+    if closed and not folder.is_relative_to(cache.root()):
+        raise Infrastructure(f"an engine in a container cannot read {closed[0]}: chmod -R a+rX the folder")
+    for path in closed:
+        path.chmod(path.stat().st_mode | 0o444)
 
 
 def _from_hub(repo: str, revision: str, say: Say) -> Checkpoint:

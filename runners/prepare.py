@@ -1,4 +1,4 @@
-"""Everything a cell needs before its engine can start: environment, checkpoint, the engine's own weights."""
+"""Everything a cell needs before its engine can start: environment or image, checkpoint, the engine's own weights."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from pathlib import Path
 
 from matrix.cells import Cell, Model, Record
 from matrix.load import Matrix
-from runners import environments, models
+from runners import daemon, docker, environments, images, models
 from runners.engine import Engine, Environment
 from runners.environments import Say
+from runners.images import Ready
 from runners.models import Checkpoint
 
 
@@ -16,6 +17,9 @@ class Prepared(Record, frozen=True, kw_only=True):
     """What a launch is made of."""
 
     environment: Environment
+    """The virtual environment, or the one inside the image."""
+    image: Ready | None
+    """None for the venv launcher."""
     model_path: Path
     """What the engine loads: the checkpoint, or its own file made of it."""
 
@@ -30,9 +34,31 @@ def checkpoint(matrix: Matrix, model: Model, say: Say = lambda line: None) -> Ch
     return models.checkpoint(model, matrix.folder, reference_environment(matrix, model, say), say)
 
 
-def prepare(matrix: Matrix, cell: Cell, engine: Engine, source: Checkpoint, say: Say = lambda line: None) -> Prepared:
-    """Build or find what this cell's engine needs; raises Infrastructure where something cannot be had."""
+def image_of(matrix: Matrix, cell: Cell, say: Say = lambda line: None) -> Ready:
+    """The image of a cell's release for its device, pulled or built where it is not here."""
+    with daemon.connected() as client:
+        return images.ready(client, cell, matrix.folder, say)
+
+
+def in_venv(matrix: Matrix, cell: Cell, engine: Engine, source: Checkpoint, say: Say = lambda line: None) -> Prepared:
+    """Build or find what a cell's engine needs in a virtual environment; raises Infrastructure."""
     environment = environments.environment_of(cell.release, matrix.folder, say)
-    return Prepared(
-        environment=environment, model_path=models.own_weights(engine, environment, source, cell.dtype, say)
-    )
+
+    def convert(target: Path) -> None:
+        assert engine.convert is not None
+        models.run_program(environment.python, *engine.convert(environment, source.folder, target, cell.dtype))
+
+    weights = models.own_weights(engine, environment.folder.name, convert, source, cell.dtype, say)
+    return Prepared(environment=environment, image=None, model_path=weights)
+
+
+def in_docker(matrix: Matrix, cell: Cell, engine: Engine, source: Checkpoint, say: Say = lambda line: None) -> Prepared:
+    """The same in an image; the engine's converter runs in it too, as isolated as the engine."""
+    image = image_of(matrix, cell, say)
+    models.make_readable(source.folder)
+
+    def convert(target: Path) -> None:
+        docker.convert(engine, image, source.folder, target, cell.dtype)
+
+    weights = models.own_weights(engine, image.id, convert, source, cell.dtype, say)
+    return Prepared(environment=docker.inside(image), image=image, model_path=weights)

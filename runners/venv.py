@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import socket
 import subprocess
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
-from matrix.errors import EngineTimedOut, Infrastructure
-from runners import failure, http
-from runners.engine import Engine, Launch, Server
+from matrix.errors import Infrastructure, ReadinessError
+from runners import failure, http, owner, waiting
+from runners.engine import OFFLINE, QUIET, Engine, Launch, Server
 
 LABEL = "READINESS_LABEL"
 """Environment variable that every process we start carries, so that strays can be found by it: RUN/HOLDER/UNIQUE."""
 
-POLL_S = 0.2
 TERMINATE_S = 20.0
 """How long an engine has to stop by itself after SIGTERM."""
 
-READY_BASE_S = 600.0
-READY_BYTES_PER_S = 20e6
-"""A slow disk and a cold cache: the deadline grows by a second for every 20 MB of weights."""
-
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
 """What an engine sees of the caller's environment: no token, no PYTHONPATH, no proxy."""
-
-OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-QUIET = {"DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def free_port() -> int:
@@ -45,19 +35,14 @@ def free_port() -> int:
     return port
 
 
-def ready_deadline_s(model_bytes: int) -> float:
-    """How long an engine may take to become ready; scales with the bytes it has to load."""
-    return READY_BASE_S + model_bytes / READY_BYTES_PER_S
-
-
 @contextmanager
-def launch(engine: Engine, spec: Launch, log_path: Path, *, deadline_s: float) -> Iterator[Server]:
+def launch(engine: Engine, spec: Launch, log_path: Path) -> Iterator[Server]:
     """Start an engine, wait until it is ready, and take it and its children down at the end.
 
     Raises EngineCrashed, EngineTimedOut, NeedsNetwork or Infrastructure as DESIGN's table of blame says; the log is
     attached as a note.
     """
-    label = f"{spec.label}/{_holder()}/{uuid.uuid4().hex}"
+    label = owner.label(spec.label)
     command = (str(spec.environment.python), "-P", *engine.command(spec))
     started = time.monotonic()
     log_path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +50,12 @@ def launch(engine: Engine, spec: Launch, log_path: Path, *, deadline_s: float) -
         process = _start(command, _environment(engine, spec, label), log_path.parent, log.fileno())
     try:
         base_url = f"http://127.0.0.1:{spec.port}"
-        _wait_ready(process, base_url + engine.health_path, log_path, deadline_s)
+        waiting.wait_ready(
+            lambda: http.answers(base_url + engine.health_path),
+            lambda: _death(process, log_path),
+            log_path,
+            spec.deadline_s,
+        )
         yield Server(
             engine=engine,
             base_url=base_url,
@@ -75,7 +65,7 @@ def launch(engine: Engine, spec: Launch, log_path: Path, *, deadline_s: float) -
             startup_s=time.monotonic() - started,
             log_path=log_path,
             exit_code=process.poll,
-            command=_shown(command, spec),
+            command=spec.published(command),
             requirements_sha256=spec.environment.requirements_sha256,
             needed_network=spec.online,
         )
@@ -105,19 +95,9 @@ def _environment(engine: Engine, spec: Launch, label: str) -> dict[str, str]:
     return {**kept, **QUIET, **hub, **engine.environment(spec), LABEL: label}
 
 
-def _wait_ready(process: subprocess.Popen[bytes], url: str, log_path: Path, deadline_s: float) -> None:
-    end = time.monotonic() + deadline_s
-    while True:
-        code = process.poll()
-        if code is not None:
-            raise failure.explain_exit(code, failure.read_log(log_path), while_doing="loading")
-        if http.answers(url):
-            return
-        if time.monotonic() > end:
-            error = EngineTimedOut(f"not healthy after {deadline_s:.0f} s, though its process is alive")
-            error.add_note(failure.read_log(log_path, failure.LOG_TAIL_LINES))
-            raise error
-        time.sleep(POLL_S)
+def _death(process: subprocess.Popen[bytes], log_path: Path) -> ReadinessError | None:
+    code = process.poll()
+    return None if code is None else failure.explain_exit(code, failure.read_log(log_path), while_doing="loading")
 
 
 def take_down(process: subprocess.Popen[bytes], label: str) -> None:
@@ -155,37 +135,3 @@ def labelled(prefix: str = "") -> dict[psutil.Process, str]:
         if value is not None and value.startswith(prefix):
             found[process] = value
     return found
-
-
-def _holder() -> str:
-    """This process, named so that a later one with the same id is not taken for it."""
-    return f"{os.getpid()}-{psutil.Process().create_time():.2f}"
-
-
-def is_held(label: str) -> bool:
-    """True while the process that started what carries this label, and would take it down, is alive."""
-    holder = re.fullmatch(r"[^/]*/(\d+)-([\d.]+)/.*", label)
-    if holder is None:
-        return True  # not a label of this version; what we cannot read, we do not kill
-    try:
-        process = psutil.Process(int(holder[1]))
-        return f"{process.create_time():.2f}" == holder[2] and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _shown(command: tuple[str, ...], spec: Launch) -> tuple[str, ...]:
-    """The command as it is published: what differs from machine to machine gives way to a placeholder."""
-    places = (
-        (str(spec.model_path), "MODEL"),
-        (str(spec.environment.python), "python"),
-        (str(spec.environment.folder), "ENVIRONMENT"),
-        (str(spec.shims), "SHIMS"),
-        (str(spec.port), "PORT"),
-    )
-    shown = []
-    for word in command:
-        for found, name in places:
-            word = word.replace(found, name)
-        shown.append(word)
-    return tuple(shown)

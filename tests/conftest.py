@@ -14,15 +14,16 @@ import pytest
 
 from matrix import load
 from probes import client, correctness, loading, throughput
-from runners import cache, environments, registry
+from runners import cache, daemon, environments, images, registry
 from runners.engine import Environment
+from runners.images import Ready
 from tests.fake_engine import bench
 
 REQUEST_DEADLINE_S = 1.5
 DEATH_WATCH_S = 0.5
 
 REQUIRE = "READINESS_REQUIRE"
-"""Environment variable: kinds of things (`engine`, `browser`) whose absence fails a test rather than skips it."""
+"""Environment variable: kinds of things (`engine`, `browser`, `docker`) whose absence fails a test rather than skips it."""
 
 _SKIPPED: dict[str, list[str]] = {}
 """Tests that were left out, by reason."""
@@ -96,6 +97,19 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     soon = functools.partial(client.connect, deadline_s=REQUEST_DEADLINE_S)
     for probe in (loading, correctness, throughput):
         monkeypatch.setattr(probe, "connect", soon)
+
+
+@pytest.fixture(scope="session")
+def fake_image() -> Ready:
+    """An image with Python and NumPy for the fake engine: that of the smallest real engine."""
+    if daemon.version() is None:
+        absent("docker", "a Docker daemon", "install Docker Engine and start dockerd")
+    matrix = load.load(engines=registry.engines(), probes=("loading", "correctness", "throughput"))
+    release = matrix.releases["transformers-5.23.0"]
+    with daemon.connected() as client:
+        if not required("docker") and not any(name == release.id for name, _, _ in images.tags(client)):
+            absent("docker", f"the image of {release.id}", "`readiness images build` makes it")
+        return images.build(client, release, matrix.folder)
 
 
 @pytest.fixture

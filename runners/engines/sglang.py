@@ -38,6 +38,8 @@ def command(launch: Launch) -> tuple[str, ...]:
         ]  # fmt: skip
     elif launch.cell.config.eager:
         words += ["--cuda-graph-backend-decode", "disabled", "--cuda-graph-backend-prefill", "disabled"]
+    if launch.cell.model.trust_remote_code:
+        words.append("--trust-remote-code")
     if not launch.cell.config.prefix_cache:
         words.append("--disable-radix-cache")
     return tuple(words)

@@ -16,6 +16,8 @@ def command(launch: Launch) -> tuple[str, ...]:
         "--dtype", launch.cell.dtype,
         "--device", "cpu" if launch.cell.device.kind == "cpu" else "auto",
     ]  # fmt: skip
+    if launch.cell.model.trust_remote_code:
+        words.append("--trust-remote-code")
     if not launch.cell.config.flash_attention:
         words += ["--attn-implementation", "eager"]
     return tuple(words)

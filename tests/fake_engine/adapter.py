@@ -104,7 +104,7 @@ def fake_engine(
     def command(launch: Launch) -> tuple[str, ...]:
         told = behaviours or tuple(filter(None, os.environ.get(BEHAVIOUR, "").split(",")))
         words = [word for behaviour in told for word in ("--behaviour", behaviour)]
-        return (str(PROGRAM), "--port", str(launch.port), *words)
+        return (str(launch.shims / PROGRAM.name), "--port", str(launch.port), *words)
 
     speaks_ids = takes == "token-ids"
     return Engine(

@@ -25,7 +25,7 @@ from probes.stopwatch import Stopwatch
 from runners import failure, venv
 from runners.engine import Engine, Environment, Launch, Server
 from runners.models import Checkpoint
-from tests.fake_engine import bigram
+from tests.fake_engine import adapter, bigram
 
 MARK = "FAKE_ENGINE_MARK"
 """Environment variable by which a test finds its own engine's processes among everybody's."""
@@ -142,14 +142,15 @@ def _sheet(sequences: Sequence[Sequence[int]], seed: int | None) -> Table:
     return sheet
 
 
-def spec(cell: Cell = CELL) -> Launch:
+def spec(cell: Cell = CELL, *, deadline_s: float = READY_S) -> Launch:
     """A launch on a free port with the interpreter that runs the tests."""
     return Launch(
         cell=cell,
         environment=ENVIRONMENT,
         model_path=Path("bigram"),
         port=venv.free_port(),
-        shims=Path("shims"),
+        shims=adapter.PROGRAM.parent,
+        deadline_s=deadline_s,
     )
 
 
@@ -157,7 +158,7 @@ def launched(
     engine: Engine, folder: Path, *, deadline_s: float = READY_S, cell: Cell = CELL
 ) -> AbstractContextManager[Server]:
     """The engine started by the real launcher, its log in `folder`."""
-    return venv.launch(engine, spec(cell), folder / "engine.log", deadline_s=deadline_s)
+    return venv.launch(engine, spec(cell, deadline_s=deadline_s), folder / "engine.log")
 
 
 def verdict_of(

@@ -12,6 +12,8 @@ those only after the ways to die while loading, which should be quick.
 Behaviours, combined freely, `NAME` or `NAME=VALUE`:
 
     healthy  say=WORDS  slow-start=SECONDS  never-healthy  exit-loading=CODE  exit-silently=CODE  signal-loading=NUMBER
+    eats-loading  eats-serving                                     takes memory until it is killed
+    shouts=MIB                                                     that much log before it is ready
     stubborn  stubborn-child                                       ignores SIGTERM, itself or a child in its own session
     die-on-request=CODE  die-midway=CODE  signal-on-request=NUMBER dies of the first request, or within its stream
     wants-key=WORD                                                 answers 401 to who does not send it as a bearer token
@@ -174,7 +176,9 @@ class Handler(BaseHTTPRequestHandler):
     def misbehave(self) -> bool:
         """True where the request has been dealt with, badly."""
         told = self.behaviours
-        if "signal-on-request" in told:
+        if "eats-serving" in told:
+            eat()
+        elif "signal-on-request" in told:
             os.kill(os.getpid(), int(told["signal-on-request"]))
         elif "die-on-request" in told:
             die(int(told["die-on-request"] or 0))
@@ -259,8 +263,25 @@ def die(code: int) -> None:
     os._exit(code)
 
 
+def eat() -> None:
+    """Take memory, and touch it, for as long as there is some."""
+    eaten = []
+    while True:
+        eaten.append(b"x" * 2**22)
+
+
+def shout(mib: int) -> None:
+    """Fill the log."""
+    line = "shout" * 13 + "\n"
+    for _ in range(mib):
+        sys.stdout.write(line * (2**20 // len(line)))
+    sys.stdout.flush()
+
+
 def die_while_loading(told: dict[str, str]) -> None:
     """The deaths that come before the port is opened."""
+    if "eats-loading" in told:
+        eat()
     if "signal-loading" in told:
         os.kill(os.getpid(), int(told["signal-loading"]))
         time.sleep(300)  # a signal needs a moment
@@ -290,6 +311,7 @@ def main() -> None:
     told = {name: value for name, _, value in pairs}
     if "say" in told:
         print(told["say"], flush=True)
+    shout(int(told.get("shouts", "0")))
     die_while_loading(told)
     refuse_to_stop(told)
     Handler.behaviours = told

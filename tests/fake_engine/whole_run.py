@@ -18,6 +18,8 @@ from tests.fake_engine import adapter, bench
 
 ENGINE = adapter.ENGINE
 
+session.SHIMS = adapter.PROGRAM.parent
+
 
 class Session(session.Session):
     """A session whose model is the bigram model."""

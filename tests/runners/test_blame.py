@@ -155,7 +155,7 @@ def test_wanting_the_network_has_a_sentence_of_its_own(tmp_path: Path) -> None:
 def test_an_engine_that_cannot_be_started_is_our_error(tmp_path: Path) -> None:
     """A missing interpreter is a broken environment, so ours."""
     broken = replace(spec(), environment=replace(ENVIRONMENT, python=tmp_path / "python"))
-    launch = venv.launch(fake_engine("healthy"), broken, tmp_path / "engine.log", deadline_s=SHORT_S)
+    launch = venv.launch(fake_engine("healthy"), broken, tmp_path / "engine.log")
     with pytest.raises(Infrastructure, match="could not be started"):
         launch.__enter__()
 

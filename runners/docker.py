@@ -1,0 +1,384 @@
+"""The docker launcher: an engine in a container of its own that can reach nobody, watched while waited for, removed.
+
+The container has no network but its own loopback (relay.py is the one way in), so there is no route to the internet,
+to services of the host or to other cells, and no port that could be taken; nothing of this depends on firewall rules.
+Its root file system is read-only, its capabilities are dropped, and it sees the model, the shims and a volume for
+compiled kernels.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import docker
+import msgspec
+from docker.errors import DockerException, NotFound
+from docker.models.containers import Container
+from docker.types import DeviceRequest, LogConfig, Mount, Ulimit
+from requests.exceptions import RequestException
+
+from matrix.cells import Device
+from matrix.errors import Infrastructure, NotSupported, ReadinessError
+from runners import daemon, failure, http, owner, waiting
+from runners.engine import OFFLINE, QUIET, Engine, Environment, Launch, OutOfMemory, Server
+from runners.images import Ready
+from runners.limits import Limits
+from runners.logs import CappedLog
+from runners.models import CONVERSION_DEADLINE_S
+
+FOLDER = Path("/opt/engine")
+MODEL = Path("/model")
+SHIMS = Path("/opt/shims")
+KERNELS = Path("/cache")
+RELAY = Path("/relay")
+WEIGHTS = Path("/weights")
+PORT = 8000
+TMP_BYTES = 4 * 2**30
+
+RELAY_PROGRAM = Path(__file__).with_name("relay.py")
+RELAY_MEMORY_BYTES = 256 * 2**20
+
+STOP_S = 10
+"""How long an engine has to stop by itself after SIGTERM."""
+
+DAEMON_BACK_S = 30.0
+"""How long a daemon that went away is waited for, so that what it still holds can be removed."""
+
+SOCKET_PREFIX = "readiness-relay-"
+"""Of the folders that hold a relay's socket: in the system's temporary folder, because such paths must be short."""
+
+
+@contextmanager
+def launch(engine: Engine, spec: Launch, log_path: Path, image: Ready, limits: Limits) -> Iterator[Server]:
+    """Start an engine in a container, wait until it is ready, and remove it and its relay at the end.
+
+    `spec` is as for the venv launcher; its paths give way to those inside. Raises EngineCrashed, EngineTimedOut,
+    NeedsNetwork or Infrastructure as DESIGN's table of blame says; the log is attached as a note.
+    """
+    if spec.cell.model.trust_remote_code and spec.online:
+        raise NotSupported("a model whose own code is run is never allowed online")
+    inner = _inside(spec, image)
+    label = owner.label(spec.label)
+    words = ("-P", *engine.command(inner))
+    started = time.monotonic()
+    with ExitStack() as stack:
+        client = stack.enter_context(daemon.connected())
+        folder = stack.enter_context(_socket_folder(label))
+        stack.callback(_remove_all, client, label)
+        with daemon.blamed("the container cannot be created"):
+            container = client.containers.create(**settings(engine, spec, image, limits, label, words))
+        watch = _Watch(container, limits, stack, log_path)
+        socket = folder / "engine.sock"
+        _start_relay(client, container, folder, image, label, watch)
+        healthy_url = "http://engine" + engine.health_path
+        waiting.wait_ready(
+            lambda: http.answers(healthy_url, socket=socket), watch.death, log_path, spec.deadline_s
+        )  # fmt: skip
+        yield Server(
+            engine=engine,
+            base_url="http://engine",
+            socket=socket,
+            model=engine.served_name(inner),
+            model_path=spec.model_path,
+            engine_version=engine.version(lambda path: http.get_json("http://engine" + path, socket=socket)),
+            startup_s=time.monotonic() - started,
+            log_path=log_path,
+            exit_code=watch.exit_code,
+            out_of_memory=watch.out_of_memory,
+            command=inner.published((image.python, *words)),
+            image_digest=image.digest,
+            requirements_sha256=image.requirements_sha256,
+            needed_network=spec.online,
+        )
+        watch.stop()
+
+
+def inside(image: Ready) -> Environment:
+    """An image's interpreter and packages, as the paths inside name them."""
+    return Environment(folder=FOLDER, python=Path(image.python), requirements_sha256=image.requirements_sha256 or "")
+
+
+def _inside(spec: Launch, image: Ready) -> Launch:
+    return msgspec.structs.replace(
+        spec, environment=inside(image), model_path=_mounted(spec.model_path), port=PORT, shims=SHIMS,
+        compile_cache=KERNELS,
+    )  # fmt: skip
+
+
+def _mounted(model_path: Path) -> Path:
+    return MODEL / model_path.name if model_path.is_file() else MODEL
+
+
+def settings(
+    engine: Engine, spec: Launch, image: Ready, limits: Limits, label: str, words: tuple[str, ...]
+) -> dict[str, Any]:
+    """What the container is created with; pure but for looking whether the model is a file or a folder."""
+    inner = _inside(spec, image)
+    return {
+        **hardened(image, label, spec.cell.id),
+        **devices(spec.cell.device, spec.accelerators),
+        "entrypoint": [image.python],
+        "command": list(words),
+        "environment": _environment(engine, inner),
+        "network_mode": "bridge" if spec.online else "none",
+        "cap_add": list(spec.cell.release.cap_add),
+        "mem_limit": limits.memory_bytes,
+        "memswap_limit": limits.memory_bytes,
+        "shm_size": limits.shm_bytes,
+        "pids_limit": limits.processes,
+        "mounts": [
+            read_only(spec.model_path, inner.model_path),
+            read_only(spec.shims, SHIMS),
+            _kernels(image),
+        ],
+    }
+
+
+def hardened(image: Ready, label: str, cell_id: str) -> dict[str, Any]:
+    """What every container of ours is created with: an init, no capabilities, nothing to write but /tmp."""
+    return {
+        "image": image.id,
+        "labels": {daemon.LABEL: label, daemon.CELL_LABEL: cell_id},
+        "init": True,
+        "user": image.user,
+        "hostname": "engine",
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+        "read_only": True,
+        "tmpfs": {"/tmp": f"rw,exec,mode=1777,size={TMP_BYTES}"},
+        "stdin_open": False,
+        # The log is ours from the first byte on: what the daemon keeps besides must not fill the disk.
+        "log_config": LogConfig(type="none"),
+        "detach": True,
+    }
+
+
+def devices(device: Device, visible: tuple[str, ...]) -> dict[str, Any]:
+    """How a container gets its accelerators: device requests for NVIDIA, device files and groups for ROCm."""
+    unlimited = [Ulimit(name="memlock", soft=-1, hard=-1)]
+    match device.kind:
+        case "cuda":
+            request = DeviceRequest(driver="nvidia", device_ids=list(visible), capabilities=[["gpu"]])
+            return {"device_requests": [request], "ulimits": unlimited}
+        case "rocm":
+            return {
+                "devices": ["/dev/kfd:/dev/kfd:rw", "/dev/dri:/dev/dri:rw"],
+                "group_add": ["video", "render"],
+                "ulimits": unlimited,
+            }
+        case _:
+            return {}
+
+
+def read_only(source: Path, target: Path) -> Mount:
+    """A file or folder of the host that the container may read."""
+    return Mount(target=str(target), source=str(source.resolve()), type="bind", read_only=True)
+
+
+def _kernels(image: Ready) -> Mount:
+    """The volume of compiled kernels: one an image, so that they are neither rebuilt each night nor mistaken."""
+    name = f"readiness-kernels-{image.id.removeprefix('sha256:')[:16]}"
+    return Mount(target=str(KERNELS), source=name, type="volume", labels={daemon.KERNELS_LABEL: image.digest})
+
+
+def _environment(engine: Engine, inner: Launch) -> dict[str, str]:
+    visible = {}
+    if inner.cell.device.kind == "rocm" and inner.accelerators:
+        visible = {"ROCR_VISIBLE_DEVICES": ",".join(inner.accelerators)}
+    home = {"HOME": str(KERNELS), "USER": "readiness", "TMPDIR": "/tmp"}  # no such user need be in its passwd
+    hub = {} if inner.online else OFFLINE
+    return {**home, **QUIET, **hub, **visible, **engine.environment(inner)}
+
+
+# --- the relay --------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _socket_folder(label: str) -> Iterator[Path]:
+    """A folder for a socket: whoever is in the container may write it, nobody else on the host may enter it."""
+    outer = Path(tempfile.mkdtemp(prefix=SOCKET_PREFIX))
+    try:
+        (outer / "owner").write_text(label)
+        folder = outer / "in"
+        folder.mkdir()
+        folder.chmod(0o777)
+        yield folder
+    finally:
+        shutil.rmtree(outer, ignore_errors=True)
+
+
+def abandoned_socket_folders() -> list[Path]:
+    """Socket folders whose run is gone."""
+    found = []
+    for folder in Path(tempfile.gettempdir()).glob(f"{SOCKET_PREFIX}*"):
+        with suppress(OSError):  # somebody else's, or gone meanwhile
+            if not owner.is_held((folder / "owner").read_text()):
+                found.append(folder)
+    return found
+
+
+def _start_relay(
+    client: docker.DockerClient, container: Container, folder: Path, image: Ready, label: str, watch: _Watch
+) -> None:
+    words = ["-I", str(RELAY / "relay.py"), str(RELAY / "in" / "engine.sock"), str(PORT)]
+    given = {
+        **hardened(image, label, "relay"),
+        "entrypoint": [image.python],
+        "command": words,
+        "network_mode": f"container:{container.id}",
+        "mem_limit": RELAY_MEMORY_BYTES,
+        "pids_limit": 64,
+        "mounts": [
+            read_only(RELAY_PROGRAM, RELAY / "relay.py"),
+            Mount(target=str(RELAY / "in"), source=str(folder), type="bind"),
+        ],
+    }
+    del given["hostname"]  # it is the engine's
+    try:
+        relay = client.containers.create(**given)
+        relay.start()
+    except (DockerException, RequestException) as error:
+        # An engine that has ended already has no network to join: its own end is the reason then.
+        dead = watch.death(patience_s=2.0)
+        raise dead or Infrastructure(f"the relay cannot be started: {daemon.reason(error)}") from error
+    watch.relay = relay
+
+
+# --- watching and removing --------------------------------------------------------------------------------
+
+
+class _Watch:
+    """Starts a container and knows how it ended; its log is in the cell's folder from the first line on."""
+
+    def __init__(self, container: Container, limits: Limits, stack: ExitStack, log_path: Path) -> None:
+        self._container = container
+        self._limits = limits
+        self._log_path = log_path
+        self._ended = threading.Event()
+        self._code: int | None = None
+        self._lost: str | None = None
+        self._stopping = False
+        self.relay: Container | None = None
+        self._log = stack.enter_context(CappedLog(log_path))
+        with daemon.blamed("the container cannot be started"):
+            stream = container.attach(stdout=True, stderr=True, stream=True)
+            # A client of its own that waits without end: should the daemon go away, this is where it shows.
+            waiter = stack.enter_context(daemon.connected(timeout_s=10**6))
+            container.start()
+        self._copier = threading.Thread(target=self._copy, args=(stream,), daemon=True)
+        self._copier.start()
+        threading.Thread(target=self._wait, args=(waiter,), daemon=True).start()
+
+    def _copy(self, stream: Iterator[bytes]) -> None:
+        with suppress(OSError, ValueError, DockerException, RequestException):  # the log ends with its container
+            for piece in stream:
+                self._log.write(piece)
+
+    def _wait(self, waiter: docker.DockerClient) -> None:
+        try:
+            self._code = int(waiter.api.wait(self._container.id)["StatusCode"])
+        except Exception as error:
+            self._lost = daemon.reason(error)
+        self._ended.set()
+
+    def exit_code(self) -> int | None:
+        """None while it runs; -N where signal N ended it: an init reports that as 128 + N."""
+        if not self._ended.is_set():
+            self._require_relay()
+            return None
+        if self._lost is not None:
+            raise Infrastructure(f"the Docker daemon went away in mid-run: {self._lost}")
+        self._copier.join(5.0)  # its last words are on their way
+        code = self._code or 0
+        return 128 - code if 128 < code <= 128 + signal.NSIG else code
+
+    def _require_relay(self) -> None:
+        if self.relay is None:
+            return
+        with daemon.blamed("the Docker daemon went away in mid-run"):
+            self.relay.reload()
+        if self.relay.status != "running" and not self._ended.wait(1.0):
+            raise Infrastructure("the relay to the engine's container has ended, and the engine has not")
+
+    def out_of_memory(self) -> OutOfMemory | None:
+        """What the daemon says of the end."""
+        with daemon.blamed("the Docker daemon went away in mid-run"):
+            self._container.reload()
+        if not self._container.attrs["State"]["OOMKilled"]:
+            return None
+        return OutOfMemory(limit_bytes=self._limits.memory_bytes, needed_bytes=self._limits.needed_bytes)
+
+    def death(self, patience_s: float = 0.0) -> ReadinessError | None:
+        """The error for a container that ended while it was loading."""
+        if patience_s:
+            self._ended.wait(patience_s)
+        code = self.exit_code()
+        if code is None:
+            return None
+        log = failure.read_log(self._log_path)
+        return failure.explain_exit(code, log, while_doing="loading", out_of_memory=self.out_of_memory())
+
+    def stop(self) -> None:
+        """Give the engine its time to end by itself."""
+        with suppress(DockerException, RequestException):  # removed in any case, a moment later
+            self._container.stop(timeout=STOP_S)
+
+
+def _remove_all(client: docker.DockerClient, label: str) -> None:
+    """Remove the containers of a launch; where the daemon is away, once it is back (else `readiness reap` does)."""
+    end = time.monotonic() + DAEMON_BACK_S
+    while True:
+        try:
+            for container in daemon.containers(client, label):
+                daemon.remove(container)
+            return
+        except NotFound:
+            continue
+        except (DockerException, RequestException):
+            if time.monotonic() > end:
+                return
+            time.sleep(0.5)
+
+
+# --- conversions ------------------------------------------------------------------------------------------
+
+
+def convert(engine: Engine, image: Ready, checkpoint: Path, target: Path, dtype: str) -> None:
+    """Make an engine's own weights with the converter in its image; raises Infrastructure with its last words."""
+    assert engine.convert is not None
+    label = owner.label("conversion")
+    given = {
+        **hardened(image, label, "conversion"),
+        "entrypoint": [image.python],
+        "command": list(engine.convert(inside(image), MODEL, WEIGHTS / target.name, dtype)),
+        "environment": {"HOME": "/tmp", **OFFLINE},
+        "network_mode": "none",
+        "mounts": [
+            read_only(checkpoint, MODEL),
+            Mount(target=str(WEIGHTS), source=str(target.parent), type="bind"),
+        ],
+    }
+    del given["log_config"]
+    target.parent.chmod(0o777)  # the image's user is another than ours
+    try:
+        with daemon.connected(CONVERSION_DEADLINE_S) as client, daemon.blamed("the conversion failed"):
+            try:
+                container = client.containers.run(**given)
+                code = container.wait()["StatusCode"]
+                log = container.logs().decode(errors="replace")
+            finally:
+                _remove_all(client, label)
+    finally:
+        target.parent.chmod(0o755)
+    if code != 0:
+        error = Infrastructure(f"{engine.name}'s converter exited with code {code}: {failure.own_words(log)}")
+        error.add_note(log[-8000:])
+        raise error

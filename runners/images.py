@@ -1,0 +1,323 @@
+"""Images: official ones by tag and digest; for CPUs, ones built here from the locks of the virtual environments."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import docker
+import tomlkit
+from docker.errors import APIError, ImageNotFound, NotFound
+from filelock import FileLock
+from uv import find_uv_bin
+
+from matrix.cells import Cell, Image, Record, Release
+from matrix.errors import Infrastructure, WrongInput
+from matrix.results import write_bytes
+from runners import cache, daemon, environments, owner
+from runners.environments import Say
+
+HERE = Path(__file__).parent / "images"
+
+OFFICIAL_BASE = "python:3.11-slim-bookworm"
+LOCAL_BASE = "readiness/base:bookworm"
+"""Made with debootstrap where no registry gives the official one."""
+
+BASE = "READINESS_BASE_IMAGE"
+"""Environment variable that names another base."""
+
+BASE_PACKAGES = "python3,python3-venv,ca-certificates"
+REPOSITORY = "readiness"
+BUILT_LABEL = "readiness.release"
+
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class Ready(Record, frozen=True, kw_only=True):
+    """An image on this machine."""
+
+    name: str
+    """Tag, or repository with digest."""
+    id: str
+    """What is run: the daemon's own name of exactly this image."""
+    digest: str
+    """What is published: the registry's digest, or the id of an image that no registry holds."""
+    python: str
+    """The interpreter inside."""
+    user: str | None
+    """None: whom the image names."""
+    requirements_sha256: str | None = None
+    """Of the lock that it was built from."""
+
+
+def ready(client: docker.DockerClient, cell: Cell, folder: Path, say: Say) -> Ready:
+    """The image of a cell's release for its device, built or pulled where it is not here; raises Infrastructure."""
+    return pull(client, cell.image, say) if cell.image else build(client, cell.release, folder, say)
+
+
+# --- official ---------------------------------------------------------------------------------------------
+
+
+def pull(client: docker.DockerClient, image: Image, say: Say = lambda line: None) -> Ready:
+    """An official image: by digest where one is pinned, and then a local copy will do; else its tag, asked anew."""
+    name = image.name
+    try:
+        found = client.images.get(name) if image.digest else None
+    except ImageNotFound:
+        found = None
+    if found is None:
+        with daemon.blamed(f"image {name} cannot be pulled"):
+            _pull(client, name, say)
+            found = client.images.get(name)
+    digests = [digest.partition("@")[2] for digest in found.attrs.get("RepoDigests") or []]
+    return Ready(
+        name=name, id=found.id, digest=digests[0] if digests else found.id, python=image.python, user=image.user
+    )
+
+
+def _pull(client: docker.DockerClient, name: str, say: Say) -> None:
+    done: dict[str, tuple[int, int]] = {}
+    for event in client.api.pull(*_repository(name), stream=True, decode=True):
+        if "error" in event:
+            raise NotFound(event["error"])
+        detail = event.get("progressDetail") or {}
+        if event.get("status") == "Downloading" and detail.get("total"):
+            done[event["id"]] = detail["current"], detail["total"]
+            current, total = (sum(pair[side] for pair in done.values()) / 2**20 for side in (0, 1))
+            say(f"pulling {name}: {current:.0f} of {total:.0f} MiB in {len(done)} layers")
+
+
+def _repository(name: str) -> tuple[str, str]:
+    """Repository, and tag or digest."""
+    if "@" in name:
+        repository, _, digest = name.partition("@")
+        return repository, digest
+    repository, _, tag = name.rpartition(":")
+    return (repository, tag) if repository and "/" not in tag else (name, "latest")
+
+
+def pin(client: docker.DockerClient, table: Path, release_ids: Iterable[str]) -> list[str]:
+    """Ask the registry for the digest of each official image's tag and write it beside the tag; returns what changed.
+
+    Releases are named by id; none named: all that have an image. Raises Infrastructure, and writes nothing, where a
+    registry does not answer.
+    """
+    wanted = set(release_ids)
+    document = tomlkit.parse(table.read_text())
+    releases: Any = document["release"]
+    named = {f"{release['engine']}-{release['version']}": release for release in releases}
+    unknown = [name for name in wanted if name not in named or "image" not in named[name]]
+    if unknown:
+        raise WrongInput(f"{table.name}: no release with an image: {', '.join(unknown)}")
+    changed = []
+    for name, release in named.items():
+        if "image" in release and (not wanted or name in wanted):
+            tag = str(release["image"]["tag"])
+            with daemon.blamed(f"the registry gives no digest of {tag}"):
+                digest = client.images.get_registry_data(tag).id
+            if release["image"].get("digest") != digest:
+                release["image"]["digest"] = digest
+                changed.append(f"{name}: {tag} is {digest}")
+    if changed:
+        write_bytes(table, tomlkit.dumps(document).encode())
+    return changed
+
+
+# --- built here -------------------------------------------------------------------------------------------
+
+
+def build(client: docker.DockerClient, release: Release, folder: Path, say: Say = lambda line: None) -> Ready:
+    """The image of a release's lock, built unless it is here; raises Infrastructure with the builder's last words."""
+    if release.requirements is None:
+        raise Infrastructure(f"{release.id} has neither an official image for this device nor a requirement file")
+    recipe = HERE / release.engine
+    if not (recipe / "Dockerfile").is_file():
+        raise Infrastructure(f"{release.engine} has no Dockerfile in runners/images/, so no image can be built")
+    tag = _tag(release, folder)
+    lock = cache.root() / "images" / f"{tag.replace('/', '-').replace(':', '-')}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock), daemon.blamed(f"the image of {release.id} cannot be built"):
+        try:
+            found = client.images.get(tag)
+        except ImageNotFound:
+            _build(client, release, folder, tag, say)
+            found = client.images.get(tag)
+    text = (folder / release.requirements).read_bytes()
+    return Ready(
+        name=tag, id=found.id, digest=found.id, python="/opt/engine/bin/python", user=own_user(),
+        requirements_sha256=hashlib.sha256(text).hexdigest(),
+    )  # fmt: skip
+
+
+def own_user() -> str:
+    """Whom our images run as: the caller, so that private checkpoints are readable; never root."""
+    return f"{os.getuid()}:{os.getgid()}" if os.getuid() else "1000:1000"
+
+
+def tags(client: docker.DockerClient) -> list[tuple[str, str, int]]:
+    """(release id, tag, bytes) of the images built here."""
+    found = client.images.list(filters={"label": BUILT_LABEL})
+    return [
+        (image.labels[BUILT_LABEL], tag, image.attrs["Size"])
+        for image in found
+        for tag in image.tags
+        if tag.startswith(f"{REPOSITORY}/")
+    ]
+
+
+def _tag(release: Release, folder: Path) -> str:
+    assert release.requirements is not None
+    dockerfile = (HERE / release.engine / "Dockerfile").read_bytes()
+    lock = (folder / release.requirements).read_bytes()
+    recipe = repr((lock, dockerfile, release.build_from_source, sorted(release.build_env.items()), _wanted_base()))
+    return f"{REPOSITORY}/{release.engine}:{release.version}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
+
+
+def _build(client: docker.DockerClient, release: Release, folder: Path, tag: str, say: Say) -> None:
+    base = _base(client, say)
+    with _context(client, release, folder, base) as context, daemon.connected(daemon.BUILD_DEADLINE_S) as patient:
+        events = patient.api.build(
+            path=str(context), tag=tag, rm=True, forcerm=True, decode=True, network_mode="host",
+            buildargs={"BASE": base, "TORCH_SOURCE": " ".join(_torch_source())},
+            labels={BUILT_LABEL: release.id},
+        )  # fmt: skip
+        _follow(events, release, say)
+
+
+def _follow(events: Iterable[dict[str, Any]], release: Release, say: Say) -> None:
+    lines: list[str] = []
+    for event in events:
+        text = ANSI.sub("", str(event.get("stream") or event.get("error") or "")).strip()
+        if text:
+            lines.append(text)
+            say(text.splitlines()[-1][:100])
+        if "error" in event:
+            error = Infrastructure(f"the image of {release.id} cannot be built: {text[:300]}")
+            error.add_note("\n".join(lines[-100:]))
+            raise error
+
+
+@contextmanager
+def _context(client: docker.DockerClient, release: Release, folder: Path, base: str) -> Iterator[Path]:
+    """The build context: the lock in its parts, and the tools and wheels of this machine."""
+    assert release.requirements is not None
+    with tempfile.TemporaryDirectory(prefix="readiness-build-") as name:
+        context = Path(name)
+        shutil.copy(HERE / release.engine / "Dockerfile", context)
+        _write_locks(context / "locks", (folder / release.requirements).read_text(), release)
+        tools = context / "tools"
+        (tools / "wheels").mkdir(parents=True)
+        (tools / "source").mkdir()
+        shutil.copy(find_uv_bin(), tools / "uv")
+        shutil.copy(_certificates(), tools / "ca.crt")
+        for wheel in _local_wheels():
+            shutil.copy(wheel, tools / "wheels")
+        for wheel in _compiled(client, release, (folder / release.requirements).read_text(), base):
+            shutil.copy(wheel, tools / "source")
+        yield context
+
+
+def _write_locks(locks: Path, text: str, release: Release) -> None:
+    locks.mkdir()
+    torch = environments.only(text, "torch")
+    source = "".join(environments.only(text, name) for name in release.build_from_source)
+    (locks / "torch.txt").write_text(torch)
+    (locks / "rest.txt").write_text(environments.without(text, ("torch", *release.build_from_source)))
+    (locks / "source.txt").write_text(source)
+    exports = [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(release.build_env.items())]
+    (locks / "build.env").write_text("".join(exports))
+
+
+def _certificates() -> Path:
+    """The certificates that this machine trusts: a proxy in between may have its own."""
+    named = (os.environ.get(name) for name in ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE"))
+    places = [*filter(None, named), "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"]
+    found = next((Path(place) for place in places if Path(place).is_file()), None)
+    if found is None:
+        raise Infrastructure("no certificates on this machine: install ca-certificates, or set SSL_CERT_FILE")
+    return found
+
+
+def _local_wheels() -> list[Path]:
+    """Wheels of torch in the folders that pip's and uv's find-links name."""
+    given = environments.tool_environment().get("UV_FIND_LINKS", "").replace(",", " ").split()
+    return [wheel for place in given if Path(place).is_dir() for wheel in sorted(Path(place).glob("torch-*.whl"))]
+
+
+def _torch_source() -> tuple[str, ...]:
+    return ("--find-links", "/tools/wheels") if _local_wheels() else ("--torch-backend", "cpu")
+
+
+def _compiled(client: docker.DockerClient, release: Release, lock: str, base: str) -> list[Path]:
+    """Wheels that the venv launcher compiled from the same source, where the image's C library can load them."""
+    names = release.build_from_source
+    found = [wheel for name in names for wheel in environments.compiled_wheels(name, lock, release.build_env)]
+    return found if found and _libc(platform.libc_ver()[1]) <= _libc(_libc_of(client, base)) else []
+
+
+def _libc_of(client: docker.DockerClient, base: str) -> str:
+    program = "import platform; print(platform.libc_ver()[1])"
+    labels = {daemon.LABEL: owner.label("images")}
+    said = client.containers.run(base, ["python3", "-c", program], remove=True, network_mode="none", labels=labels)
+    return str(said.decode().strip())
+
+
+def _libc(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".") if part.isdigit())
+
+
+# --- the base ---------------------------------------------------------------------------------------------
+
+
+def _wanted_base() -> str:
+    return os.environ.get(BASE) or OFFICIAL_BASE
+
+
+def _base(client: docker.DockerClient, say: Say) -> str:
+    """The base image's name: as wanted if it is here or can be pulled, else one made with debootstrap."""
+    wanted = _wanted_base()
+    for name in (wanted, *(() if os.environ.get(BASE) else (LOCAL_BASE,))):
+        try:
+            client.images.get(name)
+        except ImageNotFound:
+            continue
+        return name
+    try:
+        _pull(client, wanted, say)
+    except APIError as error:
+        if os.environ.get(BASE):
+            raise
+        _bootstrap(client, say, daemon.reason(error))
+        return LOCAL_BASE
+    return wanted
+
+
+def _bootstrap(client: docker.DockerClient, say: Say, why: str) -> None:
+    """Debian with Python as an image, from Debian's own packages; needs root."""
+    tool = shutil.which("debootstrap")
+    if tool is None or os.getuid() != 0:
+        raise Infrastructure(
+            f"{OFFICIAL_BASE} cannot be pulled ({why}); install debootstrap and be root, or set {BASE}"
+        )
+    say("making a base image with debootstrap")
+    with tempfile.TemporaryDirectory(prefix="readiness-base-") as name:
+        root, archive = Path(name) / "root", Path(name) / "root.tar"
+        for command in (
+            (tool, "--variant=minbase", f"--include={BASE_PACKAGES}", "bookworm", str(root)),
+            ("tar", "-C", str(root), "-cf", str(archive), "."),
+        ):
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=daemon.BUILD_DEADLINE_S)
+            if done.returncode != 0:
+                raise Infrastructure(f"{command[0]} exited with code {done.returncode}: {done.stdout[-300:]}")
+        repository, tag = LOCAL_BASE.split(":")
+        client.api.import_image_from_file(str(archive), repository=repository, tag=tag)
