@@ -280,26 +280,32 @@ def _libc(text: str) -> tuple[int, ...]:
 
 
 def _wanted_base() -> str:
-    return os.environ.get(BASE) or OFFICIAL_BASE
+    return os.environ.get(BASE, OFFICIAL_BASE)
 
 
 def _base(client: docker.DockerClient, say: Say) -> str:
     """The base image's name: as wanted if it is here or can be pulled, else one made with debootstrap."""
     wanted = _wanted_base()
-    for name in (wanted, *(() if os.environ.get(BASE) else (LOCAL_BASE,))):
-        try:
-            client.images.get(name)
-        except ImageNotFound:
-            continue
-        return name
+    fallback = LOCAL_BASE if wanted == OFFICIAL_BASE else None
+    here = next((name for name in (wanted, fallback) if name and _is_here(client, name)), None)
+    if here is not None:
+        return here
     try:
         _pull(client, wanted, say)
     except APIError as error:
-        if os.environ.get(BASE):
+        if fallback is None:
             raise
         _bootstrap(client, say, daemon.reason(error))
         return LOCAL_BASE
     return wanted
+
+
+def _is_here(client: docker.DockerClient, name: str) -> bool:
+    try:
+        client.images.get(name)
+    except ImageNotFound:
+        return False
+    return True
 
 
 def _bootstrap(client: docker.DockerClient, say: Say, why: str) -> None:

@@ -23,7 +23,7 @@ REQUEST_DEADLINE_S = 1.5
 DEATH_WATCH_S = 0.5
 
 REQUIRE = "READINESS_REQUIRE"
-"""Environment variable: kinds of things (`engine`, `browser`, `docker`) whose absence fails a test rather than skips it."""
+"""Environment variable: kinds of things (`engine`, `browser`, `docker`) whose absence fails a test, not skips it."""
 
 _SKIPPED: dict[str, list[str]] = {}
 """Tests that were left out, by reason."""
