@@ -34,11 +34,11 @@ from probes import registry as probe_registry
 from probes.probe import Bench, Probe
 from probes.reference.stage import Reference
 from probes.stopwatch import ENVIRONMENT, HARNESS, REFERENCE, STARTUP, Stopwatch
-from runners import attach, cache, daemon, docker, prepare, venv
+from runners import attach, cache, daemon, docker, leases, preflight, prepare, venv
 from runners import registry as engine_registry
 from runners.engine import Launch, Server, ready_deadline_s
 from runners.environments import Say
-from runners.limits import limits
+from runners.limits import Limits, limits
 from runners.models import Checkpoint
 from runners.prepare import Prepared
 
@@ -187,6 +187,9 @@ class Session:
         return how(self.matrix, cell, self.engines[cell.release.engine], source, say)
 
     def _up(self, stack: ExitStack, cell: Cell, prepared: Prepared, source: Checkpoint) -> Server:
+        allowed = limits(cell, source.size)
+        ids = stack.enter_context(leases.lease(cell, allowed))
+        preflight.accelerators(cell, ids)
         spec = Launch(
             cell=cell,
             environment=prepared.environment,
@@ -194,23 +197,23 @@ class Session:
             port=venv.free_port(),
             shims=SHIMS,
             label=self.run.name,
+            accelerators=ids,
             deadline_s=ready_deadline_s(source.size),
         )
         log = self.run / cell.id / "server.log"
         try:
-            return stack.enter_context(self._launch(spec, prepared, log, source))
+            return stack.enter_context(self._launch(spec, prepared, log, allowed))
         except NeedsNetwork:
             # Once more online: whether only the network was missing is worth knowing.
             spec = msgspec.structs.replace(spec, online=True, port=venv.free_port())
-            return stack.enter_context(self._launch(spec, prepared, log.with_name("server.online.log"), source))
+            return stack.enter_context(self._launch(spec, prepared, log.with_name("server.online.log"), allowed))
 
-    def _launch(
-        self, spec: Launch, prepared: Prepared, log: Path, source: Checkpoint
-    ) -> AbstractContextManager[Server]:
+    def _launch(self, spec: Launch, prepared: Prepared, log: Path, allowed: Limits) -> AbstractContextManager[Server]:
         engine = self.engines[spec.cell.release.engine]
         if prepared.image is None:
+            preflight.machine(allowed)
             return venv.launch(engine, spec, log)
-        return docker.launch(engine, spec, log, prepared.image, limits(spec.cell, source.size))
+        return docker.launch(engine, spec, log, prepared.image, allowed)
 
     def _raise_known_failure(self, cell: Cell) -> None:
         """An environment that this run has failed to build is not tried again for each cell."""

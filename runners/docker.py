@@ -20,6 +20,7 @@ from typing import Any
 
 import docker
 import msgspec
+import psutil
 from docker.errors import DockerException, NotFound
 from docker.models.containers import Container
 from docker.types import DeviceRequest, LogConfig, Mount, Ulimit
@@ -27,7 +28,7 @@ from requests.exceptions import RequestException
 
 from matrix.cells import Device
 from matrix.errors import Infrastructure, NotSupported, ReadinessError
-from runners import daemon, failure, http, owner, waiting
+from runners import daemon, failure, http, owner, preflight, waiting
 from runners.engine import OFFLINE, QUIET, Engine, Environment, Launch, OutOfMemory, Server
 from runners.images import Ready
 from runners.limits import Limits
@@ -71,6 +72,7 @@ def launch(engine: Engine, spec: Launch, log_path: Path, image: Ready, limits: L
     started = time.monotonic()
     with ExitStack() as stack:
         client = stack.enter_context(daemon.connected())
+        preflight.containers(client, spec.cell, image)
         folder = stack.enter_context(_socket_folder(label))
         stack.callback(_remove_all, client, label)
         with daemon.blamed("the container cannot be created"):
@@ -133,6 +135,7 @@ def settings(
         "mem_limit": limits.memory_bytes,
         "memswap_limit": limits.memory_bytes,
         "shm_size": limits.shm_bytes,
+        "cpuset_cpus": ",".join(str(core) for core in sorted(psutil.Process().cpu_affinity())),  # ours, as a child's
         "pids_limit": limits.processes,
         "mounts": [
             read_only(spec.model_path, inner.model_path),
@@ -285,6 +288,7 @@ class _Watch:
     def _wait(self, waiter: docker.DockerClient) -> None:
         try:
             self._code = int(waiter.api.wait(self._container.id)["StatusCode"])
+            daemon.client().close()  # one that shuts down ends its containers, but takes no new callers by then
         except Exception as error:
             self._lost = daemon.reason(error)
         self._ended.set()

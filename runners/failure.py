@@ -40,6 +40,7 @@ OUR_DOING = (
     (re.compile(r"Cannot allocate memory|std::bad_alloc|^MemoryError", re.M), "the host is out of memory"),
     (re.compile(r"CUDA driver version is insufficient|driver/library version mismatch"), "driver mismatch"),
     (re.compile(r"Illegal instruction"), "the build needs instructions that this processor lacks"),
+    (re.compile(r"fatal error: Python\.h|InvalidCxxCompiler"), "its environment lacks a compiler or Python's headers"),
     (re.compile(r"401 Client Error|403 Client Error|GatedRepoError"), "the hub refuses: accept the licence"),
 )
 """Words in a log that put the blame on us or on the machine, and the sentence for each."""

@@ -92,6 +92,9 @@ def _environment(engine: Engine, spec: Launch, label: str) -> dict[str, str]:
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
     kept["PATH"] = f"{spec.environment.python.parent}{os.pathsep}{kept.get('PATH', os.defpath)}"
     hub = {} if spec.online else OFFLINE
+    if spec.accelerators:
+        names = {"cuda": "CUDA_VISIBLE_DEVICES", "rocm": "ROCR_VISIBLE_DEVICES"}
+        kept[names[spec.cell.device.kind]] = ",".join(spec.accelerators)
     return {**kept, **QUIET, **hub, **engine.environment(spec), LABEL: label}
 
 

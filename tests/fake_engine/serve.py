@@ -14,6 +14,7 @@ Behaviours, combined freely, `NAME` or `NAME=VALUE`:
     healthy  say=WORDS  slow-start=SECONDS  never-healthy  exit-loading=CODE  exit-silently=CODE  signal-loading=NUMBER
     eats-loading  eats-serving                                     takes memory until it is killed
     shouts=MIB                                                     that much log before it is ready
+    bare                                                           serves no model, and so needs no NumPy
     stubborn  stubborn-child                                       ignores SIGTERM, itself or a child in its own session
     die-on-request=CODE  die-midway=CODE  signal-on-request=NUMBER dies of the first request, or within its stream
     wants-key=WORD                                                 answers 401 to who does not send it as a bearer token
@@ -315,7 +316,8 @@ def main() -> None:
     die_while_loading(told)
     refuse_to_stop(told)
     Handler.behaviours = told
-    Handler.model = Model(told)
+    if "bare" not in told:
+        Handler.model = Model(told)
     Handler.ready_at = time.monotonic() + float(told.get("slow-start", "0"))
     server = Server(("127.0.0.1", options.port), Handler)
     print(f"fake engine {VERSION} serves on port {options.port}", flush=True)

@@ -134,6 +134,7 @@ def test_never_healthy_is_a_timeout(tmp_path: Path) -> None:
     [
         ("OSError: [Errno 28] No space left on device", "the disk is full"),
         ("OSError: [Errno 98] Address already in use", "the port is taken"),
+        ("x.cpp:80:10: fatal error: Python.h: No such file", "its environment lacks a compiler or Python's headers"),
         ("OSError: [Errno 12] Cannot allocate memory", "the host is out of memory"),
         ("huggingface_hub.errors.GatedRepoError: 403 Client Error", "the hub refuses: accept the licence"),
     ],
