@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROFILE ?= quick
 
-.PHONY: grid test lint setup lock clean bench-costs
+.PHONY: grid test lint setup lock clean bench-costs bench-runners
 
 grid: setup
 	$(BIN)/readiness run --profile $(PROFILE) --launcher venv
@@ -34,6 +34,10 @@ lock: setup
 # Every promise about time, measured on a fresh clone with empty caches (about an hour); writes docs/budgets.md.
 bench-costs: setup
 	$(BIN)/python -m tests.benchmarks.costs
+
+# The launchers side by side, images built from nothing and again, kill tests 20 times; writes docs/runners.md.
+bench-runners: setup
+	$(BIN)/python -m tests.benchmarks.runners
 
 clean:
 	rm -rf $(VENV) site junit.xml .mypy_cache .pytest_cache .ruff_cache .hypothesis

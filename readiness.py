@@ -133,6 +133,8 @@ def _run(options: Options, results: Path, site: Path, junit_file: Path, workers:
     options = msgspec.structs.replace(options, launcher=session.launcher.name)
     out.print(f"launcher: {session.launcher.name} ({session.launcher.why})", markup=False, highlight=False)
     signals.terminate_like_interrupt()
+    _keep_budget()
+    cache_room.register_run(session.run.name)
     started = time.monotonic()
     try:
         staged = stage.stage(session, Board(out))
@@ -141,6 +143,13 @@ def _run(options: Options, results: Path, site: Path, junit_file: Path, workers:
         reap_room.reap_run(session.run.name)
     _report(session.run, staged, time.monotonic() - started, results, site, junit_file)
     return _status(code, session.run)
+
+
+def _keep_budget() -> None:
+    budget = cache_room.budget_bytes()
+    if budget is not None:
+        for entry in cache_room.prune(max_bytes=budget, removers={images_room.KIND: images_room.forget}):
+            out.print(f"over {cache_room.BUDGET}: removed {entry.kind} {entry.label}", markup=False, highlight=False)
 
 
 def _status(code: int, folder: Path) -> int:
@@ -314,11 +323,15 @@ def cache(
         float | None, typer.Option("--older-than-days", help="Remove what was unused for longer.")
     ] = None,
 ) -> None:
-    """List what is cached: environments, models, references; or prune it by size and age."""
+    """List what is cached: environments, images, models, references; or prune it by size and age.
+
+    What a run that is still going has used stays. READINESS_CACHE_GIB is a budget that every run keeps when it begins.
+    """
     if prune_to_gib is not None or older_than_days is not None:
         removed = cache_room.prune(
             max_bytes=None if prune_to_gib is None else int(prune_to_gib * 2**30),
             older_than=None if older_than_days is None else dt.timedelta(days=older_than_days),
+            removers={images_room.KIND: images_room.forget},
         )
         for entry in removed:
             out.print(f"removed {entry.kind} {entry.key} ({entry.size / 2**20:.0f} MiB)")

@@ -74,6 +74,7 @@ def pytest_configure(config: pytest.Config) -> None:
         session.check()
     except WrongInput as error:
         raise pytest.UsageError(str(error)) from None
+    cache.register_run(session.run.name)
     config.stash[SESSION] = session
     config.stash[CELL_START] = {}
 

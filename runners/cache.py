@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -19,10 +19,16 @@ from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
 from matrix.cells import Record
+from matrix.errors import Infrastructure, WrongInput
 from matrix.results import write_json
+from runners import owner
 
 UNFINISHED = "unfinished"
 """The label of an entry whose making was interrupted, or is under way."""
+
+
+BUDGET = "READINESS_CACHE_GIB"
+"""Environment variable: how large the cache may be when a run begins, images included."""
 
 
 class Stamp(Record, frozen=True, kw_only=True):
@@ -132,32 +138,78 @@ def _unfinished(folder: Path) -> Entry:
     )  # fmt: skip
 
 
-def prune(*, max_bytes: int | None = None, older_than: dt.timedelta | None = None) -> list[Entry]:
+def note(kind: str, key: str, *, label: str, size: int, seconds: float = 0.0) -> None:
+    """Count something that lies elsewhere, an image say, as an entry; noting it again is using it."""
+    folder = root() / kind / key
+    folder.mkdir(parents=True, exist_ok=True)
+    entry = Entry(
+        kind=kind, key=key, label=label, created_at=dt.datetime.now(dt.UTC), seconds=seconds, size=size, files={}
+    )
+    write_json(folder.with_name(f"{key}.json"), entry)
+
+
+def register_run(name: str) -> None:
+    """From now on, for as long as this process lives, nothing is pruned that was used since."""
+    folder = root() / "runs"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}-{os.getpid()}.run").write_text(owner.label(name))
+
+
+def live_since() -> dt.datetime | None:
+    """When the oldest run that is still going began; forgets those that are not."""
+    started = []
+    for path in (root() / "runs").glob("*.run"):
+        if owner.is_held(path.read_text()):
+            started.append(path.stat().st_mtime)
+        else:
+            path.unlink(missing_ok=True)
+    return dt.datetime.fromtimestamp(min(started), dt.UTC) if started else None
+
+
+def budget_bytes() -> int | None:
+    """What READINESS_CACHE_GIB allows; None: no budget. Raises WrongInput where it is no number."""
+    given = os.environ.get(BUDGET)
+    try:
+        return None if given is None else int(float(given) * 2**30)
+    except ValueError:
+        raise WrongInput(f"{BUDGET}={given!r}: a number of GiB is expected") from None
+
+
+def prune(
+    *,
+    max_bytes: int | None = None,
+    older_than: dt.timedelta | None = None,
+    removers: Mapping[str, Callable[[Entry], None]] | None = None,
+) -> list[Entry]:
     """Remove entries unused for longer than `older_than`, then the longest unused until `max_bytes` hold.
 
-    What a process is making at this moment stays.
+    What a run that is still going has used stays, and what a process is making at this moment. `removers` remove what
+    an entry of their kind stands for.
     """
-    kept = entries()
+    live = live_since()
+    kept = [(entry, used) for entry, used in entries() if live is None or used < live]
     removed: list[Entry] = []
     now = dt.datetime.now(dt.UTC)
-    total = sum(entry.size for entry, _ in kept)
+    total = sum(entry.size for entry, _ in entries())
     for entry, used in kept:
         too_old = older_than is not None and now - used > older_than
         too_much = max_bytes is not None and total > max_bytes
-        if (too_old or too_much) and _remove(entry):
+        if (too_old or too_much) and _remove(entry, (removers or {}).get(entry.kind)):
             removed.append(entry)
             total -= entry.size
     return removed
 
 
-def _remove(entry: Entry) -> bool:
+def _remove(entry: Entry, remover: Callable[[Entry], None] | None) -> bool:
     folder = root() / entry.kind / entry.key
     try:
         with FileLock(folder.with_name(f"{entry.key}.lock"), timeout=0):
+            if remover is not None:
+                remover(entry)
             folder.with_name(f"{entry.key}.json").unlink(missing_ok=True)
             shutil.rmtree(folder, ignore_errors=True)
-    except Timeout:
-        return False
+    except (Timeout, Infrastructure):
+        return False  # in use, or what it stands for cannot be removed now
     return True
 
 

@@ -30,7 +30,7 @@ from matrix.cells import Device
 from matrix.errors import Infrastructure, NotSupported, ReadinessError
 from runners import daemon, failure, http, owner, preflight, waiting
 from runners.engine import OFFLINE, QUIET, Engine, Environment, Launch, OutOfMemory, Server
-from runners.images import Ready
+from runners.images import Ready, kernels_volume
 from runners.limits import Limits
 from runners.logs import CappedLog
 from runners.models import CONVERSION_DEADLINE_S
@@ -188,7 +188,7 @@ def read_only(source: Path, target: Path) -> Mount:
 
 def _kernels(image: Ready) -> Mount:
     """The volume of compiled kernels: one an image, so that they are neither rebuilt each night nor mistaken."""
-    name = f"readiness-kernels-{image.id.removeprefix('sha256:')[:16]}"
+    name = kernels_volume(image.id)
     return Mount(target=str(KERNELS), source=name, type="volume", labels={daemon.KERNELS_LABEL: image.digest})
 
 

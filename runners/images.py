@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,9 @@ BASE = "READINESS_BASE_IMAGE"
 
 BASE_PACKAGES = "python3,python3-venv,ca-certificates"
 REPOSITORY = "readiness"
+KIND = "images"
+"""Their kind in the cache, which counts them and says when they were last used."""
+
 BUILT_LABEL = "readiness.release"
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -62,7 +65,28 @@ class Ready(Record, frozen=True, kw_only=True):
 
 def ready(client: docker.DockerClient, cell: Cell, folder: Path, say: Say) -> Ready:
     """The image of a cell's release for its device, built or pulled where it is not here; raises Infrastructure."""
-    return pull(client, cell.image, say) if cell.image else build(client, cell.release, folder, say)
+    found = pull(client, cell.image, say) if cell.image else build(client, cell.release, folder, say)
+    cache.note(KIND, _key(found.name), label=found.name, size=client.images.get(found.id).attrs["Size"])
+    return found
+
+
+def forget(entry: cache.Entry) -> None:
+    """Remove the image that an entry of the cache stands for, and its compiled kernels; one in use stays."""
+    with daemon.connected() as client, daemon.blamed(f"image {entry.label} cannot be removed"), suppress(ImageNotFound):
+        image_id = client.images.get(entry.label).id
+        client.images.remove(entry.label)
+        for volume in client.volumes.list(filters={"label": daemon.KERNELS_LABEL}):
+            if volume.name == kernels_volume(image_id):
+                volume.remove()
+
+
+def kernels_volume(image_id: str) -> str:
+    """The name of the volume of an image's compiled kernels."""
+    return f"readiness-kernels-{image_id.removeprefix('sha256:')[:16]}"
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name)
 
 
 # --- official ---------------------------------------------------------------------------------------------
@@ -136,22 +160,25 @@ def pin(client: docker.DockerClient, table: Path, release_ids: Iterable[str]) ->
 # --- built here -------------------------------------------------------------------------------------------
 
 
-def build(client: docker.DockerClient, release: Release, folder: Path, say: Say = lambda line: None) -> Ready:
-    """The image of a release's lock, built unless it is here; raises Infrastructure with the builder's last words."""
+def build(
+    client: docker.DockerClient, release: Release, folder: Path, say: Say = lambda line: None, *, afresh: bool = False
+) -> Ready:
+    """The image of a release's lock, built unless it is here; raises Infrastructure with the builder's last words.
+
+    `afresh` builds it anyway, and from nothing.
+    """
     if release.requirements is None:
         raise Infrastructure(f"{release.id} has neither an official image for this device nor a requirement file")
     recipe = HERE / release.engine
     if not (recipe / "Dockerfile").is_file():
         raise Infrastructure(f"{release.engine} has no Dockerfile in runners/images/, so no image can be built")
     tag = _tag(release, folder)
-    lock = cache.root() / "images" / f"{tag.replace('/', '-').replace(':', '-')}.lock"
+    lock = cache.root() / KIND / f"{_key(tag)}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock), daemon.blamed(f"the image of {release.id} cannot be built"):
-        try:
-            found = client.images.get(tag)
-        except ImageNotFound:
-            _build(client, release, folder, tag, say)
-            found = client.images.get(tag)
+        if afresh or not _is_here(client, tag):
+            _build(client, release, folder, tag, say, afresh)
+        found = client.images.get(tag)
     text = (folder / release.requirements).read_bytes()
     return Ready(
         name=tag, id=found.id, digest=found.id, python="/opt/engine/bin/python", user=own_user(),
@@ -183,11 +210,11 @@ def _tag(release: Release, folder: Path) -> str:
     return f"{REPOSITORY}/{release.engine}:{release.version}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
 
 
-def _build(client: docker.DockerClient, release: Release, folder: Path, tag: str, say: Say) -> None:
+def _build(client: docker.DockerClient, release: Release, folder: Path, tag: str, say: Say, afresh: bool) -> None:
     base = _base(client, say)
     with _context(client, release, folder, base) as context, daemon.connected(daemon.BUILD_DEADLINE_S) as patient:
         events = patient.api.build(
-            path=str(context), tag=tag, rm=True, forcerm=True, decode=True, network_mode="host",
+            path=str(context), tag=tag, rm=True, forcerm=True, nocache=afresh, decode=True, network_mode="host",
             buildargs={"BASE": base, "TORCH_SOURCE": " ".join(_torch_source())},
             labels={BUILT_LABEL: release.id},
         )  # fmt: skip
