@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from matrix.load import PACKAGED
-from runners import http, venv
+from runners import daemon, http, venv
+from tests.conftest import absent
 from tests.fake_engine import adapter, bench
 from tests.fake_engine.adapter import BEHAVIOUR
 
@@ -183,9 +184,50 @@ def test_an_environment_that_cannot_be_built_leaves_the_others_decided_and_exits
     assert "its environment could not be built" in done.stdout
 
 
+def test_without_a_daemon_a_run_chooses_virtual_environments_and_says_why(
+    environment: dict[str, str], tables: Path, tmp_path: Path
+) -> None:
+    """Nobody has to know which launcher a machine can use."""
+    profiles = tables / "profiles.toml"
+    profiles.write_text(profiles.read_text().replace('launcher = "venv"\n', ""))
+    away = {**environment, "DOCKER_HOST": f"unix://{tmp_path}/docker.sock"}
+    done = readiness(away, tmp_path, "run", "--matrix", tables, "--select", "fake-0.0.1*")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("launcher: venv (no Docker daemon answers)\n")
+
+
+def test_containers_without_a_daemon_are_our_error(environment: dict[str, str], tables: Path, tmp_path: Path) -> None:
+    """Asked for and not to be had: grey, with the reason, and exit status 3."""
+    away = {**environment, "DOCKER_HOST": f"unix://{tmp_path}/docker.sock"}
+    done = readiness(away, tmp_path, "run", "--matrix", tables, "--launcher", "docker")
+    assert done.returncode == 3
+    assert set(statuses(tmp_path / "results").values()) == {"ERROR"}
+    assert "its image could not be built: no Docker daemon answers" in done.stdout
+    images = readiness(away, tmp_path, "images", "build")
+    assert (images.returncode, images.stdout) == (3, "")
+    assert images.stderr.startswith("readiness: no Docker daemon answers")
+
+
+@pytest.mark.docker
+def test_with_a_daemon_a_run_chooses_containers_and_an_engine_without_an_image_is_our_error(
+    environment: dict[str, str], tables: Path, tmp_path: Path
+) -> None:
+    """What cannot be built as an image is grey and named."""
+    version = daemon.version()
+    if version is None:
+        absent("docker", "a Docker daemon", "install Docker Engine and start dockerd")
+    profiles = tables / "profiles.toml"
+    profiles.write_text(profiles.read_text().replace('launcher = "venv"\n', ""))
+    done = readiness(environment, tmp_path, "run", "--matrix", tables)
+    assert done.returncode == 3
+    assert done.stdout.startswith(f"launcher: docker (Docker Engine {version} answers)\n")
+    assert "fake has no Dockerfile in runners/images/" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("images", "build", "fake-9"), "unknown release 'fake-9' (did you mean"),
         (("run", "--profile", "quik"), "unknown profile 'quik' (did you mean 'quick'?"),
         (("run", "--select", "nothing-*"), "--select 'nothing-*' matches no cell"),
         (("run", "--launcher", "ship"), "launcher 'ship'"),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from matrix.errors import Infrastructure, WrongInput
 from runners import cache
 
 pytestmark = pytest.mark.usefixtures("cache_root")
@@ -124,6 +125,7 @@ def test_an_environment_is_not_checked_file_by_file() -> None:
 RACER = """
 import sys, time
 from pathlib import Path
+from matrix.errors import Infrastructure, WrongInput
 from runners import cache
 
 def build(folder):
@@ -214,3 +216,39 @@ def test_a_folders_digest_names_its_contents(tmp_path: Path) -> None:
     assert cache.folder_digest(tmp_path / "one") == cache.folder_digest(tmp_path / "two")
     (tmp_path / "two" / "file").rename(tmp_path / "two" / "other")
     assert cache.folder_digest(tmp_path / "one") != cache.folder_digest(tmp_path / "two")
+
+
+def test_what_a_live_run_uses_is_not_pruned(cache_root: Path) -> None:
+    """What was used since a run began that is still going stays; once its process is gone, it may go."""
+    cache.ensure("models", "old", lambda folder: None, label="old")
+    os.utime(cache_root / "models" / "old.json", (0, 0))
+    cache.register_run("run")
+    cache.ensure("models", "new", lambda folder: None, label="new")
+    assert [entry.key for entry in cache.prune(max_bytes=-1)] == ["old"]
+    (run,) = (cache_root / "runs").glob("*.run")
+    run.write_text("run/1-0.00/x")
+    assert [entry.key for entry in cache.prune(max_bytes=-1)] == ["new"]
+
+
+def test_a_budget_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A typo in the variable must not prune anything, nor be ignored."""
+    monkeypatch.setenv(cache.BUDGET, "100G")
+    with pytest.raises(WrongInput, match="a number of GiB is expected"):
+        cache.budget_bytes()
+    monkeypatch.setenv(cache.BUDGET, "0.5")
+    assert cache.budget_bytes() == 2**29
+
+
+def test_what_lies_elsewhere_is_counted_and_removed_by_its_own_remover(cache_root: Path) -> None:
+    """An image is an entry with its size; pruning calls what removes it, and keeps the entry where that fails."""
+    cache.note("images", "a", label="readiness/a:1", size=10 * 2**30)
+
+    def refuse(entry: cache.Entry) -> None:
+        raise Infrastructure("in use")
+
+    removed: list[str] = []
+    assert cache.prune(max_bytes=2**30, removers={"images": refuse}) == []
+    gone = cache.prune(max_bytes=2**30, removers={"images": lambda entry: removed.append(entry.label)})
+    assert [entry.size for entry in gone] == [10 * 2**30]
+    assert removed == ["readiness/a:1"]
+    assert cache.entries() == []
