@@ -211,7 +211,7 @@ class Session:
     def _launch(self, spec: Launch, prepared: Prepared, log: Path, allowed: Limits) -> AbstractContextManager[Server]:
         engine = self.engines[spec.cell.release.engine]
         if prepared.image is None:
-            preflight.machine(allowed)
+            preflight.machine(spec.cell, allowed)
             return venv.launch(engine, spec, log)
         return docker.launch(engine, spec, log, prepared.image, allowed)
 

@@ -169,8 +169,7 @@ def build(
     """
     if release.requirements is None:
         raise Infrastructure(f"{release.id} has neither an official image for this device nor a requirement file")
-    recipe = HERE / release.engine
-    if not (recipe / "Dockerfile").is_file():
+    if not _dockerfile(release, folder).is_file():
         raise Infrastructure(f"{release.engine} has no Dockerfile in runners/images/, so no image can be built")
     tag = _tag(release, folder)
     lock = cache.root() / KIND / f"{_key(tag)}.lock"
@@ -202,9 +201,15 @@ def tags(client: docker.DockerClient) -> list[tuple[str, str, int]]:
     ]
 
 
+def _dockerfile(release: Release, folder: Path) -> Path:
+    """The one in the matrix folder, for an engine of one's own, else ours."""
+    own = folder / "images" / release.engine / "Dockerfile"
+    return own if own.is_file() else HERE / release.engine / "Dockerfile"
+
+
 def _tag(release: Release, folder: Path) -> str:
     assert release.requirements is not None
-    dockerfile = (HERE / release.engine / "Dockerfile").read_bytes()
+    dockerfile = _dockerfile(release, folder).read_bytes()
     lock = (folder / release.requirements).read_bytes()
     recipe = repr((lock, dockerfile, release.build_from_source, sorted(release.build_env.items()), _wanted_base()))
     return f"{REPOSITORY}/{release.engine}:{release.version}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
@@ -240,7 +245,7 @@ def _context(client: docker.DockerClient, release: Release, folder: Path, base: 
     assert release.requirements is not None
     with tempfile.TemporaryDirectory(prefix="readiness-build-") as name:
         context = Path(name)
-        shutil.copy(HERE / release.engine / "Dockerfile", context)
+        shutil.copy(_dockerfile(release, folder), context)
         _write_locks(context / "locks", (folder / release.requirements).read_text(), release)
         tools = context / "tools"
         (tools / "wheels").mkdir(parents=True)
@@ -256,7 +261,7 @@ def _context(client: docker.DockerClient, release: Release, folder: Path, base: 
 
 def _write_locks(locks: Path, text: str, release: Release) -> None:
     locks.mkdir()
-    torch = environments.only(text, "torch")
+    torch = environments.only(text, "torch") if "\ntorch==" in f"\n{text}" else ""
     source = "".join(environments.only(text, name) for name in release.build_from_source)
     (locks / "torch.txt").write_text(torch)
     (locks / "rest.txt").write_text(environments.without(text, ("torch", *release.build_from_source)))

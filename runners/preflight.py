@@ -24,15 +24,15 @@ FOREIGN_MIB = 1024
 """What an idle driver and a desktop hold is below this."""
 
 
-def machine(limits: Limits, shm: Path = Path("/dev/shm")) -> None:
-    """Disk, memory that is free now, and shared memory for a process on the host itself."""
+def machine(cell: Cell, limits: Limits, shm: Path = Path("/dev/shm")) -> None:
+    """Disk, and shared memory for the ranks of an engine on the host itself; a container has its own."""
     free = psutil.disk_usage(str(cache.root())).free if cache.root().is_dir() else FREE_DISK_BYTES
     if free < FREE_DISK_BYTES:
         raise Infrastructure(
             f"{free / GIB:.1f} GiB of disk are free, {FREE_DISK_BYTES / GIB:.0f} are needed: "
             "`readiness cache --prune-to-gib N` removes what was unused longest"
         )
-    if shm.is_dir() and (size := shutil.disk_usage(shm).total) < limits.shm_bytes:
+    if cell.device.accelerators > 1 and shm.is_dir() and (size := shutil.disk_usage(shm).total) < limits.shm_bytes:
         raise Infrastructure(
             f"{shm} holds {size / GIB:.1f} GiB, {limits.shm_bytes / GIB:.0f} are needed: "
             f"mount -o remount,size={limits.shm_bytes // GIB}G {shm}, or use the docker launcher"

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from matrix.load import PACKAGED
-from runners import daemon, http, venv
+from runners import daemon, http, images, venv
 from tests.conftest import absent
 from tests.fake_engine import adapter, bench
 from tests.fake_engine.adapter import BEHAVIOUR
@@ -72,6 +72,16 @@ releases = ["fake-*"]
 models = ["bigram"]
 devices = ["cpu"]
 configs = ["default"]
+"""
+DOCKERFILE = """
+ARG BASE
+FROM ${BASE}
+COPY tools/uv tools/ca.crt /tools/
+RUN /tools/uv venv /opt/engine
+COPY locks/rest.txt /locks/
+ENV SSL_CERT_FILE=/tools/ca.crt
+RUN /tools/uv pip install --python /opt/engine/bin/python --require-hashes -r /locks/rest.txt
+RUN mkdir --mode=1777 /cache
 """
 EXPECT_FAIL = """
 [[expect]]
@@ -203,9 +213,75 @@ def test_containers_without_a_daemon_are_our_error(environment: dict[str, str], 
     assert done.returncode == 3
     assert set(statuses(tmp_path / "results").values()) == {"ERROR"}
     assert "its image could not be built: no Docker daemon answers" in done.stdout
-    images = readiness(away, tmp_path, "images", "build")
-    assert (images.returncode, images.stdout) == (3, "")
-    assert images.stderr.startswith("readiness: no Docker daemon answers")
+    build = readiness(away, tmp_path, "images", "build")
+    assert (build.returncode, build.stdout) == (3, "")
+    assert build.stderr.startswith("readiness: no Docker daemon answers")
+
+
+@pytest.fixture
+def containers(environment: dict[str, str], tables: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The fake engine has a Dockerfile, and a checkpoint folder to mount; its images go with the test."""
+    if daemon.version() is None:
+        absent("docker", "a Docker daemon", "install Docker Engine and start dockerd")
+    (tables / "images" / "fake").mkdir(parents=True)
+    (tables / "images" / "fake" / "Dockerfile").write_text(DOCKERFILE)
+    (tmp_path / "bigram").mkdir()
+    try:
+        yield environment
+    finally:
+        with daemon.connected() as client:
+            for release, tag, _ in images.tags(client):
+                if release.startswith("fake-"):
+                    volume = images.kernels_volume(client.images.get(tag).id)
+                    client.images.remove(tag, force=True)
+                    for found in client.volumes.list():
+                        if found.name == volume:
+                            found.remove()
+
+
+@pytest.mark.docker
+def test_a_run_in_containers_on_two_workers(containers: dict[str, str], tables: Path, tmp_path: Path) -> None:
+    """An image that cannot be built leaves the other cells decided; digest and relay show in the results."""
+    spoiled = re.sub(r"sha256:[0-9a-f]{64}", "sha256:" + "0" * 64, numpy_lock())
+    (tables / "requirements" / "other.txt").write_text(spoiled)
+    done = readiness(containers, tmp_path, "run", "--matrix", tables, "--launcher", "docker", "-n", "2")
+    assert done.returncode == 3, done.stdout + done.stderr
+    found = statuses(tmp_path / "results")
+    assert {v for k, v in found.items() if k.startswith("0.0.1")} == {"PASS"}
+    assert {v for k, v in found.items() if k.startswith("0.0.2")} == {"ERROR"}
+    assert "its image could not be built" in done.stdout
+    (loading,) = (tmp_path / "results").glob("*/fake-0.0.1*/loading.result.json")
+    assert re.fullmatch("sha256:[0-9a-f]{64}", json.loads(loading.read_text())["provenance"]["image_digest"])
+    assert held_by(tmp_path) == []
+
+
+def held_by(folder: Path) -> list[str]:
+    """What the daemon still holds of the runs whose results lie in a folder."""
+    runs = {path.name for path in (folder / "results").iterdir()}
+    with daemon.connected() as client:
+        ours = daemon.containers(client)
+        return [one.short_id for one in ours if one.labels[daemon.LABEL].partition("/")[0] in runs]
+
+
+@pytest.mark.docker
+def test_after_kill_9_reap_leaves_nothing(containers: dict[str, str], tables: Path, tmp_path: Path) -> None:
+    """The run and its worker are gone at once; the command removes their containers, and finds nothing more after."""
+    env = {**containers, BEHAVIOUR: "never-healthy"}
+    command = [sys.executable, "-m", "readiness", "run", "--matrix", tables, "--launcher", "docker"]
+    run = subprocess.Popen(
+        [str(word) for word in [*command, "--select", "fake-0.0.1*"]], env=env, cwd=tmp_path,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    end = time.monotonic() + 120
+    while not (tmp_path / "results").is_dir() or len(held_by(tmp_path)) < 2:
+        assert run.poll() is None and time.monotonic() < end
+        time.sleep(0.2)
+    run.kill()
+    run.wait()
+    assert len(held_by(tmp_path)) == 2
+    assert readiness(containers, tmp_path, "reap").stdout.count("removed container") >= 2
+    assert held_by(tmp_path) == []
+    assert readiness(containers, tmp_path, "reap").stdout == ""
 
 
 @pytest.mark.docker

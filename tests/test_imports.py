@@ -18,7 +18,13 @@ MAY_IMPORT = {
 FREE = (Path("probes/conftest.py"),)
 """The face of pytest joins all rooms, as readiness.py does."""
 
-STANDALONE = ("runners/shims", "runners/conversions", "probes/reference/program.py", "probes/reference/coverage.py")
+STANDALONE = (
+    "runners/shims",
+    "runners/conversions",
+    "runners/relay.py",
+    "probes/reference/program.py",
+    "probes/reference/coverage.py",
+)
 """These run inside the environments of others."""
 
 ENGINES = sorted(path.stem for path in (ROOT / "runners" / "engines").glob("*.py") if path.stem != "__init__")

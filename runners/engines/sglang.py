@@ -29,6 +29,7 @@ def command(launch: Launch) -> tuple[str, ...]:
         "--host", "127.0.0.1", "--port", str(launch.port),
         "--dtype", launch.cell.dtype,  # `auto` turns float32 checkpoints into float16
         "--sampling-defaults", "openai",  # the model's own sampling defaults would change what greedy means
+        "--watchdog-timeout", str(int(launch.deadline_s)), "--dist-timeout", str(int(launch.deadline_s)),
     ]  # fmt: skip
     if launch.cell.device.kind == "cpu":
         words += [
@@ -38,6 +39,8 @@ def command(launch: Launch) -> tuple[str, ...]:
         ]  # fmt: skip
     elif launch.cell.config.eager:
         words += ["--cuda-graph-backend-decode", "disabled", "--cuda-graph-backend-prefill", "disabled"]
+    if launch.cell.device.accelerators > 1:
+        words += ["--tp-size", str(launch.cell.device.accelerators)]
     if launch.cell.model.trust_remote_code:
         words.append("--trust-remote-code")
     if not launch.cell.config.prefix_cache:

@@ -30,6 +30,8 @@ def command(launch: Launch) -> tuple[str, ...]:
         "--dtype", launch.cell.dtype,  # `auto` turns float32 checkpoints into float16
         "--generation-config", "vllm",  # the model's own sampling defaults would change what greedy means
     ]  # fmt: skip
+    if launch.cell.device.accelerators > 1:
+        words += ["--tensor-parallel-size", str(launch.cell.device.accelerators)]
     if launch.cell.model.trust_remote_code:
         words.append("--trust-remote-code")
     if launch.cell.config.eager:

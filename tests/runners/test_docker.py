@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -233,6 +234,12 @@ def test_a_gigabyte_of_log_fills_neither_disk_nor_memory(tmp_path: Path, fake_im
     assert "serves on port" in failure.read_log(log)
 
 
+def test_a_port_taken_on_the_host_does_not_matter(tmp_path: Path, fake_image: Ready, mark: str) -> None:
+    """The port that the engine serves on is its own network's: the host's is not asked for."""
+    with socket.create_server(("127.0.0.1", docker.PORT)), launched(fake_engine(), tmp_path, fake_image, mark):
+        pass
+
+
 # --- isolation --------------------------------------------------------------------------------------------
 
 
@@ -285,6 +292,17 @@ def test_the_engine_reaches_nobody(tmp_path: Path, fake_image: Ready, mark: str)
         assert "ConnectionRefusedError" in asks(mark, CONNECTS.format(host="127.0.0.1", port=port))
         assert "gaierror" in asks(mark, CONNECTS.format(host="huggingface.co", port=443))
         assert asks(mark, "import os; print(os.listdir('/sys/class/net'))") == "['lo']"
+
+
+def test_the_second_try_of_an_engine_that_wanted_the_network_has_it(
+    tmp_path: Path, fake_image: Ready, mark: str
+) -> None:
+    """Online, the very same question reaches the host's service; so the test above can fail."""
+    there = replace(in_container(tmp_path, mark), online=True)
+    with host_service() as port, docker.launch(fake_engine(), there, tmp_path / "log", fake_image, ENOUGH) as server:
+        assert server.needed_network
+        (address, *_) = subprocess.run(["hostname", "-I"], capture_output=True, text=True, check=True).stdout.split()
+        assert asks(mark, CONNECTS.format(host=address, port=port)) == "connected"
 
 
 def test_the_engine_sees_neither_secrets_nor_the_host(

@@ -156,7 +156,7 @@ def test_too_little_shared_memory_is_our_error() -> None:
     """Tensor parallel ranks on the host itself need it; the sentence gives the command."""
     large = replace(LIMITS, shm_bytes=2**60)
     with pytest.raises(Infrastructure, match="mount -o remount,size="):
-        preflight.machine(large)
+        preflight.machine(GPU_CELL, large)
 
 
 def test_a_full_disk_is_our_error(cache_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,4 +164,4 @@ def test_a_full_disk_is_our_error(cache_root: Path, monkeypatch: pytest.MonkeyPa
     cache_root.mkdir()
     monkeypatch.setattr(preflight, "FREE_DISK_BYTES", 2**60)
     with pytest.raises(Infrastructure, match="readiness cache --prune-to-gib"):
-        preflight.machine(LIMITS)
+        preflight.machine(CELL, LIMITS)
