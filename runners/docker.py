@@ -81,9 +81,7 @@ def launch(engine: Engine, spec: Launch, log_path: Path, image: Ready, limits: L
         socket = folder / "engine.sock"
         _start_relay(client, container, folder, image, label, watch)
         healthy_url = "http://engine" + engine.health_path
-        waiting.wait_ready(
-            lambda: http.answers(healthy_url, socket=socket), watch.death, log_path, spec.deadline_s
-        )  # fmt: skip
+        waiting.wait_ready(lambda: http.answers(healthy_url, socket=socket), watch.death, log_path, spec.deadline_s)
         yield Server(
             engine=engine,
             base_url="http://engine",

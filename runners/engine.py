@@ -63,13 +63,12 @@ class Launch(Record, frozen=True, kw_only=True):
             (str(self.environment.python), "python"),
             (str(self.environment.folder), "ENVIRONMENT"),
             (str(self.shims), "SHIMS"),
-            (str(self.port), "PORT"),
         )
         shown = []
         for word in command:
             for found, name in places:
                 word = word.replace(found, name)
-            shown.append(word)
+            shown.append("PORT" if word == str(self.port) else word)
         return tuple(shown)
 
 

@@ -57,12 +57,10 @@ def accelerators(cell: Cell, ids: Sequence[str]) -> None:
 
 def containers(client: docker.DockerClient, cell: Cell, image: Ready) -> None:
     """Whether containers can have the cell's accelerators, and its image runs on their driver."""
-    with daemon.blamed("the daemon does not describe itself"):
-        info = client.info()
-        environment = client.images.get(image.id).attrs["Config"].get("Env") or []
     if cell.device.kind == "cuda":
-        require_toolkit(info)
-        require_driver(environment, nvidia_smi())
+        with daemon.blamed("the daemon does not describe itself and the image"):
+            require_toolkit(client.info())
+            require_driver(client.images.get(image.id).attrs["Config"].get("Env") or [], nvidia_smi())
     if cell.device.kind == "rocm" and not Path("/dev/kfd").exists():
         raise Infrastructure("there is no /dev/kfd: install AMD's driver, or run on another machine")
 
