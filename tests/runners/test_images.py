@@ -145,13 +145,17 @@ def test_every_engine_with_a_lock_has_a_dockerfile() -> None:
 
 
 class OwnDaemon:
-    """A dockerd beside the machine's, with its own data and no network of its own."""
+    """A dockerd beside the machine's, with its own data, in a network namespace of its own.
+
+    Outside one, a daemon without a bridge would delete the bridge of the machine's.
+    """
 
     def __init__(self, folder: Path, data: Path) -> None:
         self.folder = folder
         self.host = f"unix://{folder}/docker.sock"
         self._words = [
-            "dockerd", "--host", self.host, "--data-root", str(data), "--exec-root", str(folder / "exec"),
+            "unshare", "--net", "dockerd", "--host", self.host, "--data-root", str(data),
+            "--exec-root", str(folder / "exec"),
             "--pidfile", str(folder / "docker.pid"), "--bridge=none", "--iptables=false", "--ip6tables=false",
         ]  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None
