@@ -18,6 +18,7 @@ from typing import Any
 import docker
 import tomlkit
 from docker.errors import APIError, ImageNotFound, NotFound
+from docker.models.images import Image as DockerImage
 from filelock import FileLock
 from uv import find_uv_bin
 
@@ -42,6 +43,8 @@ KIND = "images"
 """Their kind in the cache, which counts them and says when they were last used."""
 
 BUILT_LABEL = "readiness.release"
+STAGE_LABEL = "readiness.stage"
+"""Of the stage that an image's packages were installed in: kept, so that another pin does not fetch torch again."""
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -71,13 +74,15 @@ def ready(client: docker.DockerClient, cell: Cell, folder: Path, say: Say) -> Re
 
 
 def forget(entry: cache.Entry) -> None:
-    """Remove the image that an entry of the cache stands for, and its compiled kernels; one in use stays."""
+    """Remove the image that an entry of the cache stands for, its stages and compiled kernels; one in use stays."""
     with daemon.connected() as client, daemon.blamed(f"image {entry.label} cannot be removed"), suppress(ImageNotFound):
-        image_id = client.images.get(entry.label).id
+        image = client.images.get(entry.label)
         client.images.remove(entry.label)
         for volume in client.volumes.list(filters={"label": daemon.KERNELS_LABEL}):
-            if volume.name == kernels_volume(image_id):
+            if volume.name == kernels_volume(image.id):
                 volume.remove()
+        if BUILT_LABEL in image.labels:
+            _tidy(client, image.labels[BUILT_LABEL], stages_kept=0)
 
 
 def kernels_volume(image_id: str) -> str:
@@ -220,10 +225,26 @@ def _build(client: docker.DockerClient, release: Release, folder: Path, tag: str
     with _context(client, release, folder, base) as context, daemon.connected(daemon.BUILD_DEADLINE_S) as patient:
         events = patient.api.build(
             path=str(context), tag=tag, rm=True, forcerm=True, nocache=afresh, decode=True, network_mode="host",
-            buildargs={"BASE": base, "TORCH_SOURCE": " ".join(_torch_source())},
+            buildargs={"BASE": base, "TORCH_SOURCE": " ".join(_torch_source()), "RELEASE": release.id},
             labels={BUILT_LABEL: release.id},
         )  # fmt: skip
         _follow(events, release, say)
+    _tidy(client, release.id, stages_kept=1)
+
+
+def _tidy(client: docker.DockerClient, release_id: str, *, stages_kept: int) -> None:
+    """Remove what a release's earlier builds left without a name: images that were built again, and their stages."""
+    replaced = _nameless(client, f"{BUILT_LABEL}={release_id}")
+    stages = _nameless(client, f"{STAGE_LABEL}={release_id}")
+    for image in replaced + stages[stages_kept:]:
+        with suppress(APIError):  # one that a container still uses stays until the next time
+            client.images.remove(image.id)
+
+
+def _nameless(client: docker.DockerClient, label: str) -> list[DockerImage]:
+    """Images without a tag, newest first."""
+    found = client.images.list(filters={"label": label, "dangling": True})
+    return sorted(found, key=lambda image: str(image.attrs["Created"]), reverse=True)
 
 
 def _follow(events: Iterable[dict[str, Any]], release: Release, say: Say) -> None:

@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from docker import DockerClient
 
-from matrix.cells import Image
+from matrix.cells import Image, Release
 from matrix.errors import Infrastructure, WrongInput
 from matrix.load import PACKAGED
-from runners import daemon, docker, http, images, venv
+from runners import cache, daemon, docker, http, images, venv
 from runners.images import Ready
 from tests.conftest import absent
 from tests.fake_engine.adapter import fake_engine
@@ -139,6 +140,48 @@ def test_every_engine_with_a_lock_has_a_dockerfile() -> None:
     """An engine that runs in a virtual environment can be built as an image too."""
     engines = {path.name.rpartition("-")[0] for path in (PACKAGED / "requirements").glob("*.in")} - {"reference"}
     assert {path.parent.name for path in images.HERE.glob("*/Dockerfile")} == engines
+
+
+TWO_STAGES = """
+ARG BASE
+FROM ${{BASE}} AS build
+COPY locks/rest.txt /tmp/
+ARG RELEASE
+LABEL readiness.stage=${{RELEASE}}
+FROM ${{BASE}}
+COPY --from=build /tmp/rest.txt /tmp/
+ENV EDITION={edition}
+"""
+
+
+def test_builds_leave_one_stage_behind_and_forget_none(
+    fake_image: Ready, tmp_path: Path, mark: str, cache_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Built twice and then again from nothing: two images and one nameless stage; forgotten, nothing is left."""
+    monkeypatch.setenv(images.BASE, fake_image.name)
+    release = Release(engine="own", version=mark, channel="stable", build="official", requirements="own.txt")
+    (tmp_path / "own.txt").write_text("")
+    dockerfile = tmp_path / "images" / "own" / "Dockerfile"
+    dockerfile.parent.mkdir(parents=True)
+    with daemon.connected() as client:
+        for edition, afresh in (("1", False), ("2", False), ("2", True)):
+            dockerfile.write_text(TWO_STAGES.format(edition=edition))
+            images.build(client, release, tmp_path, afresh=afresh)
+        built = [(tag, size) for name, tag, size in images.tags(client) if name == release.id]
+        assert len(built) == 2
+        assert len(nameless(client, release)) == 1
+        for tag, size in built:
+            cache.note(images.KIND, tag.replace("/", "-"), label=tag, size=size)
+        for entry, _ in cache.entries():
+            images.forget(entry)
+        assert [tag for name, tag, _ in images.tags(client) if name == release.id] == []
+        assert nameless(client, release) == []
+
+
+def nameless(client: DockerClient, release: Release) -> list[str]:
+    """Images without a tag that a release's builds left."""
+    labels = (f"{images.BUILT_LABEL}={release.id}", f"{images.STAGE_LABEL}={release.id}")
+    return [image.id for label in labels for image in client.images.list(filters={"label": label, "dangling": True})]
 
 
 # --- daemons of our own -----------------------------------------------------------------------------------
