@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 import re
-import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +18,11 @@ import tomlkit
 from docker.errors import APIError, ImageNotFound, NotFound
 from docker.models.images import Image as DockerImage
 from filelock import FileLock
-from uv import find_uv_bin
 
 from matrix.cells import Cell, Image, Record, Release
 from matrix.errors import Infrastructure, WrongInput
 from matrix.results import write_bytes
-from runners import cache, daemon, environments, owner
+from runners import build_context, cache, daemon
 from runners.environments import Say
 
 HERE = Path(__file__).parent / "images"
@@ -78,11 +75,14 @@ def forget(entry: cache.Entry) -> None:
     with daemon.connected() as client, daemon.blamed(f"image {entry.label} cannot be removed"), suppress(ImageNotFound):
         image = client.images.get(entry.label)
         client.images.remove(entry.label)
-        for volume in client.volumes.list(filters={"label": daemon.KERNELS_LABEL}):
-            if volume.name == kernels_volume(image.id):
-                volume.remove()
+        _remove_kernels(client, str(image.id))
         if BUILT_LABEL in image.labels:
             _tidy(client, image.labels[BUILT_LABEL], stages_kept=0)
+
+
+def _remove_kernels(client: docker.DockerClient, image_id: str) -> None:
+    with suppress(NotFound):
+        client.volumes.get(kernels_volume(image_id)).remove()
 
 
 def kernels_volume(image_id: str) -> str:
@@ -222,10 +222,15 @@ def _tag(release: Release, folder: Path) -> str:
 
 def _build(client: docker.DockerClient, release: Release, folder: Path, tag: str, say: Say, afresh: bool) -> None:
     base = _base(client, say)
-    with _context(client, release, folder, base) as context, daemon.connected(daemon.BUILD_DEADLINE_S) as patient:
+    assert release.requirements is not None
+    lock = (folder / release.requirements).read_text()
+    with (
+        build_context.written(client, release, lock, _dockerfile(release, folder), base) as context,
+        daemon.connected(daemon.BUILD_DEADLINE_S) as patient,
+    ):
         events = patient.api.build(
             path=str(context), tag=tag, rm=True, forcerm=True, nocache=afresh, decode=True, network_mode="host",
-            buildargs={"BASE": base, "TORCH_SOURCE": " ".join(_torch_source()), "RELEASE": release.id},
+            buildargs={"BASE": base, "TORCH_SOURCE": " ".join(build_context.torch_source()), "RELEASE": release.id},
             labels={BUILT_LABEL: release.id},
         )  # fmt: skip
         _follow(events, release, say)
@@ -239,6 +244,7 @@ def _tidy(client: docker.DockerClient, release_id: str, *, stages_kept: int) -> 
     for image in replaced + stages[stages_kept:]:
         with suppress(APIError):  # one that a container still uses stays until the next time
             client.images.remove(image.id)
+            _remove_kernels(client, str(image.id))
 
 
 def _nameless(client: docker.DockerClient, label: str) -> list[DockerImage]:
@@ -258,75 +264,6 @@ def _follow(events: Iterable[dict[str, Any]], release: Release, say: Say) -> Non
             error = Infrastructure(f"the image of {release.id} cannot be built: {text[:300]}")
             error.add_note("\n".join(lines[-100:]))
             raise error
-
-
-@contextmanager
-def _context(client: docker.DockerClient, release: Release, folder: Path, base: str) -> Iterator[Path]:
-    """The build context: the lock in its parts, and the tools and wheels of this machine."""
-    assert release.requirements is not None
-    with tempfile.TemporaryDirectory(prefix="readiness-build-") as name:
-        context = Path(name)
-        shutil.copy(_dockerfile(release, folder), context)
-        _write_locks(context / "locks", (folder / release.requirements).read_text(), release)
-        tools = context / "tools"
-        (tools / "wheels").mkdir(parents=True)
-        (tools / "source").mkdir()
-        shutil.copy(find_uv_bin(), tools / "uv")
-        shutil.copy(_certificates(), tools / "ca.crt")
-        for wheel in _local_wheels():
-            shutil.copy(wheel, tools / "wheels")
-        for wheel in _compiled(client, release, (folder / release.requirements).read_text(), base):
-            shutil.copy(wheel, tools / "source")
-        yield context
-
-
-def _write_locks(locks: Path, text: str, release: Release) -> None:
-    locks.mkdir()
-    torch = environments.only(text, "torch") if "\ntorch==" in f"\n{text}" else ""
-    source = "".join(environments.only(text, name) for name in release.build_from_source)
-    (locks / "torch.txt").write_text(torch)
-    (locks / "rest.txt").write_text(environments.without(text, ("torch", *release.build_from_source)))
-    (locks / "source.txt").write_text(source)
-    exports = [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(release.build_env.items())]
-    (locks / "build.env").write_text("".join(exports))
-
-
-def _certificates() -> Path:
-    """The certificates that this machine trusts: a proxy in between may have its own."""
-    named = (os.environ.get(name) for name in ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE"))
-    places = [*filter(None, named), "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"]
-    found = next((Path(place) for place in places if Path(place).is_file()), None)
-    if found is None:
-        raise Infrastructure("no certificates on this machine: install ca-certificates, or set SSL_CERT_FILE")
-    return found
-
-
-def _local_wheels() -> list[Path]:
-    """Wheels of torch in the folders that pip's and uv's find-links name."""
-    given = environments.tool_environment().get("UV_FIND_LINKS", "").replace(",", " ").split()
-    return [wheel for place in given if Path(place).is_dir() for wheel in sorted(Path(place).glob("torch-*.whl"))]
-
-
-def _torch_source() -> tuple[str, ...]:
-    return ("--find-links", "/tools/wheels") if _local_wheels() else ("--torch-backend", "cpu")
-
-
-def _compiled(client: docker.DockerClient, release: Release, lock: str, base: str) -> list[Path]:
-    """Wheels that the venv launcher compiled from the same source, where the image's C library can load them."""
-    names = release.build_from_source
-    found = [wheel for name in names for wheel in environments.compiled_wheels(name, lock, release.build_env)]
-    return found if found and _libc(platform.libc_ver()[1]) <= _libc(_libc_of(client, base)) else []
-
-
-def _libc_of(client: docker.DockerClient, base: str) -> str:
-    program = "import platform; print(platform.libc_ver()[1])"
-    labels = {daemon.LABEL: owner.label("images")}
-    said = client.containers.run(base, ["python3", "-c", program], remove=True, network_mode="none", labels=labels)
-    return str(said.decode().strip())
-
-
-def _libc(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(".") if part.isdigit())
 
 
 # --- the base ---------------------------------------------------------------------------------------------

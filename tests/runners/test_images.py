@@ -163,10 +163,13 @@ def test_builds_leave_one_stage_behind_and_forget_none(
     (tmp_path / "own.txt").write_text("")
     dockerfile = tmp_path / "images" / "own" / "Dockerfile"
     dockerfile.parent.mkdir(parents=True)
+    volumes: list[str] = []
     with daemon.connected() as client:
         for edition, afresh in (("1", False), ("2", False), ("2", True)):
             dockerfile.write_text(TWO_STAGES.format(edition=edition))
-            images.build(client, release, tmp_path, afresh=afresh)
+            made = images.build(client, release, tmp_path, afresh=afresh)
+            client.volumes.create(images.kernels_volume(made.id))
+            volumes.append(images.kernels_volume(made.id))
         built = [(tag, size) for name, tag, size in images.tags(client) if name == release.id]
         assert len(built) == 2
         assert len(nameless(client, release)) == 1
@@ -176,6 +179,7 @@ def test_builds_leave_one_stage_behind_and_forget_none(
             images.forget(entry)
         assert [tag for name, tag, _ in images.tags(client) if name == release.id] == []
         assert nameless(client, release) == []
+        assert not {volume.name for volume in client.volumes.list()} & set(volumes)
 
 
 def nameless(client: DockerClient, release: Release) -> list[str]:
