@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 import probes
+from matrix import plan as planning
 from matrix.cells import Cell, Release
 from matrix.errors import Infrastructure, WrongInput
 from matrix.load import Matrix, did_you_mean
@@ -26,10 +27,14 @@ from matrix.results import write_bytes, write_json
 from probes import rejudge, stage, verify
 from probes.session import Options, Session, new_run_id
 from probes.stopwatch import HARNESS, PARTS
+from reports import collect as collecting
 from reports import cost, markdown, outcome, render, store
+from reports import site as sites
+from reports import summary as summaries
+from reports.bugs import draft as drafting
 from reports.grid import grid as make_grid
 from runners import cache as cache_room
-from runners import daemon, signals
+from runners import daemon, parcels, signals
 from runners import doctor as doctor_room
 from runners import images as images_room
 from runners import reap as reap_room
@@ -43,12 +48,21 @@ app = typer.Typer(
 out = Console(soft_wrap=True)
 err = Console(stderr=True, soft_wrap=True)
 
-MatrixOption = Annotated[str | None, typer.Option("--matrix", metavar="DIR", help="Folder with your own TOML tables.")]
+MatrixOption = Annotated[
+    str | None,
+    typer.Option("--matrix", metavar="DIR", envvar="READINESS_MATRIX", help="Folder with your own TOML tables."),
+]
 ProfileOption = Annotated[str, typer.Option("--profile", help="Named choice of cells, from profiles.toml.")]
 SelectOption = Annotated[
     list[str] | None, typer.Option("--select", metavar="GLOB", help="Only cells whose id matches.")
 ]
 ResultsOption = Annotated[Path, typer.Option("--results", metavar="DIR", help="Folder of result files, one per run.")]
+NightOption = Annotated[
+    str | None, typer.Option("--night", metavar="NAME", help="The nightly run that this is a part of.")
+]
+SummaryOption = Annotated[
+    Path | None, typer.Option("--summary", metavar="FILE", help="Append what was done, as Markdown, to this file.")
+]
 SiteOption = Annotated[Path, typer.Option("--site", metavar="DIR", help="Folder of the static site.")]
 
 
@@ -79,16 +93,24 @@ def plan(
     select: SelectOption = None,
     matrix: MatrixOption = None,
     format: Annotated[Literal["table", "json", "github"], typer.Option(help="How to print the plan.")] = "table",
+    night: NightOption = None,
+    results: ResultsOption = Path("results"),
+    record: Annotated[
+        Path | None, typer.Option("--record", metavar="DIR", help="Also write the night's record into this folder.")
+    ] = None,
+    summary: SummaryOption = None,
 ) -> None:
-    """Show which cells would run, and why others would not. Nothing is started."""
+    """Show which cells would run, and why others would not. Nothing is started.
+
+    `--format github` prints the jobs of a night as a matrix for `fromJSON`: without what --results holds of that night
+    already, and without devices that have no runner, which standard error names.
+    """
     session = Session(_options(matrix, profile, select))
     if format == "json":
         rows = [{"id": p.cell.id, "excluded": p.excluded, "cell": p.cell} for p in session.plan]
         typer.echo(msgspec.json.format(msgspec.json.encode(rows)).decode())
     elif format == "github":
-        runnable = [p.cell for p in session.plan if p.excluded is None and p.cell.device.runner]
-        include = [{"cell": cell.id, "runner": list(cell.device.runner)} for cell in runnable]
-        typer.echo(msgspec.json.encode({"include": include}).decode())
+        _plan_night(session, night or new_run_id(), store.read(results), record, summary)
     else:
         table = Table(title=f"profile {profile}", title_justify="left")
         for name in ("cell", "build", "runs"):
@@ -96,6 +118,25 @@ def plan(
         for planned in session.plan:
             table.add_row(planned.cell.id, _build(planned.cell), planned.excluded or "yes")
         out.print(table)
+
+
+def _plan_night(session: Session, name: str, found: store.Store, record: Path | None, summary: Path | None) -> None:
+    made = planning.night(name, session.options.profile, session.plan, planned_at=dt.datetime.now(dt.UTC))
+    made = next((known for known in found.nights if known.night == name), made)  # a night that is tried again
+    done = found.measured(name, tuple(session.probes))
+    jobs = planning.jobs([p.cell for p in session.plan if p.cell.id in made.cells and p.cell.id not in done])
+    for cell, reason in made.left_out.items():
+        err.print(f"left out: {cell}: {reason}", markup=False, highlight=False)
+    if record is not None:
+        write_json(record / f"{name}{planning.NIGHT_ENDING}", made)
+    _summarise(summary, summaries.plan(made, jobs))
+    typer.echo(msgspec.json.encode({"include": jobs}).decode())
+
+
+def _summarise(summary: Path | None, text: str) -> None:
+    if summary is not None:
+        with summary.open("a") as file:
+            file.write(f"{text}\n")
 
 
 def _build(cell: Cell) -> str:
@@ -117,13 +158,14 @@ def run(
         "junit.xml"
     ),
     workers: Annotated[int, typer.Option("-n", "--workers", help="Cells at once; speed means little above 1.")] = 1,
+    night: NightOption = None,
 ) -> None:
     """Start every engine of the plan, ask every probe, write results, site and JUnit XML, and print the grid.
 
     Exit status: 0 as expected, 1 an unexpected failure of an engine, 2 wrong input, 3 something could not be measured.
     """
     folder = results.resolve() / new_run_id()
-    options = _options(matrix, profile, select, launcher=launcher, run=str(folder))
+    options = _options(matrix, profile, select, launcher=launcher, run=str(folder), night=night)
     raise SystemExit(_run(options, results, site, junit_file, workers))
 
 
@@ -163,21 +205,15 @@ def _status(code: int, folder: Path) -> int:
 
 
 def _pytest_arguments(options: Options, junit_file: Path, workers: int) -> list[str]:
-    here = str(Path(probes.__file__).parent / "test_matrix.py")
-    arguments = [here, "-v", "--no-header", "--tb=no", "-p", "no:cacheprovider", "-c", os.devnull]
+    folder = Path(probes.__file__).parent
+    arguments = [str(folder / "test_matrix.py"), "-v", "--no-header", "--tb=no", "-p", "no:cacheprovider"]
+    arguments += ["-c", os.devnull, "--rootdir", str(folder)]
     arguments += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # plugins are imported before pytest is started
-    arguments += [
-        "--rootdir",
-        str(Path(probes.__file__).parent),
-        "--run-folder",
-        options.run,
-        "--junit",
-        str(junit_file),
-    ]
+    arguments += ["--run-folder", options.run, "--junit", str(junit_file)]
     arguments += ["--matrix", options.matrix, "--profile", options.profile]
     arguments += [word for pattern in options.select for word in ("--cells", pattern)]
-    arguments += ["--launcher", options.launcher] if options.launcher else []
-    arguments += ["--attached", options.attached] if options.attached else []
+    given = {"--launcher": options.launcher, "--attached": options.attached, "--night": options.night}
+    arguments += [word for option, value in given.items() if value for word in (option, value)]
     return arguments + (["-n", str(workers)] if workers > 1 else [])
 
 
@@ -187,8 +223,8 @@ def _report(
     found = store.read_run(folder)
     spent = _cost(found, staged, total_s)
     write_json(folder / cost.FILE, spent)
-    out.print(render.terminal(make_grid(found.results)))
-    page = _write_site(results, site)
+    out.print(render.terminal(make_grid(store.standing(found.results))))
+    page = sites.write(store.read(results), site, made_at=dt.datetime.now(dt.UTC))
     out.print(cost.sentence(spent), markup=False, highlight=False)
     out.print(f"results: {folder}\nsite: {page}\nJUnit XML: {junit_file}", markup=False, highlight=False)
 
@@ -198,12 +234,6 @@ def _cost(found: store.Run, staged: dict[str, float], total_s: float) -> cost.Co
     parts[HARNESS] += max(total_s - sum(parts.values()), 0.0)
     cells = len({result.cell_id for result in found.results})
     return cost.Cost(total_s=total_s, parts_s=parts, harness_s=parts[HARNESS], cells=cells)
-
-
-def _write_site(results: Path, site: Path) -> Path:
-    runs = store.read_runs(results)
-    problems = tuple(problem for run in runs for problem in run.problems)
-    return render.write_site(make_grid(store.latest(runs)), site, made_at=dt.datetime.now(dt.UTC), problems=problems)
 
 
 @app.command("verify")
@@ -232,8 +262,49 @@ def verify_server(
     if json_output:
         typer.echo(msgspec.json.format(msgspec.json.encode(found.results)).decode())
     else:
-        out.print(render.terminal(make_grid(found.results)))
+        out.print(render.terminal(make_grid(store.standing(found.results))))
     raise SystemExit(_status(code, folder))
+
+
+@app.command()
+def prefetch(
+    profile: ProfileOption = "quick",
+    select: SelectOption = None,
+    matrix: MatrixOption = None,
+    export: Annotated[
+        Path | None, typer.Option("--export", metavar="DIR", help="Also pack them, for `readiness cache --import DIR`.")
+    ] = None,
+) -> None:
+    """Fetch models and compute references, with no engine near them. HF_TOKEN is needed for gated models here only.
+
+    Exit status 3 where one cannot be had; the others are there all the same.
+    """
+    session = Session(_options(matrix, profile, select))
+    started_at = dt.datetime.now(dt.UTC)
+    checkpoints = stage.prefetch(session, Board(out))
+    if export is not None:
+        closed = [
+            found.folder.name
+            for name, found in checkpoints.items()
+            if found is not None and not session.matrix.models[name].may_be_passed_on
+        ]
+        for line in parcels.pack(export, started_at, closed):
+            out.print(line, markup=False, highlight=False)
+    raise SystemExit(outcome.NOT_MEASURED if None in checkpoints.values() else outcome.OK)
+
+
+@app.command()
+def collect(
+    incoming: Annotated[Path, typer.Argument(help="Results of several jobs, one folder a run.")],
+    results: Annotated[Path, typer.Option("--into", metavar="DIR", help="The results of all nights.")],
+    summary: SummaryOption = None,
+) -> None:
+    """Bring the results of a night's jobs together. Nothing is overwritten, and doing it twice changes nothing."""
+    done = collecting.collect(incoming, results)
+    _summarise(summary, summaries.collected(done))
+    out.print(f"{done.new} new files, {done.known} known already", highlight=False)
+    for name in done.differing:
+        err.print(f"kept as it was, though another one came: {name}", markup=False, highlight=False)
 
 
 @app.command()
@@ -241,20 +312,52 @@ def grid(
     results: ResultsOption = Path("results"),
     site: SiteOption = Path("site"),
     markdown_file: Annotated[
-        Path | None, typer.Option("--markdown", metavar="FILE", help="Also write the grid as Markdown.")
+        Path | None, typer.Option("--markdown", metavar="FILE", help="Also write the newest run as Markdown.")
     ] = None,
+    night: NightOption = None,
+    summary: SummaryOption = None,
 ) -> None:
-    """Build the site and print the grid from result files alone."""
-    runs = store.read_runs(results)
-    newest = store.latest(runs)
-    if not newest:
+    """Build the site and print the grid from result files alone.
+
+    With --night, exit status 3 where that nightly run has brought no decided result; the site is built all the same.
+    """
+    found = store.read(results)
+    if not found.results and night is None:
         _refuse(f"no results in {results}; `readiness run` makes some")
-    squares = make_grid(newest)
-    out.print(render.terminal(squares))
+    made_at = dt.datetime.now(dt.UTC)
+    shown = sites.page(found, made_at=made_at)
+    out.print(render.terminal(shown.grid))
     if markdown_file is not None:
-        last = [run for run in runs if run.results][-1]
-        write_bytes(markdown_file, markdown.render(squares, last, made_at=dt.datetime.now(dt.UTC)).encode())
-    out.print(f"site: {_write_site(results, site)}", markup=False, highlight=False)
+        last = [run for run in found.runs if run.results][-1]
+        squares = make_grid(store.standing(last.results))
+        write_bytes(markdown_file, markdown.render(squares, last, made_at=made_at).encode())
+    _summarise(summary, summaries.grid(shown))
+    out.print(f"site: {sites.write(found, site, made_at=made_at)}", markup=False, highlight=False)
+    if night is not None and not any(result.verdict.status.decided for result in found.of_night(night)):
+        err.print(f"readiness: night {night} has brought no decided result", markup=False, highlight=False)
+        raise SystemExit(outcome.NOT_MEASURED)
+
+
+@app.command()
+def bugs(
+    results: ResultsOption = Path("results"),
+    drafts: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the drafts.")] = Path("drafts"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write drafts and send nothing.")] = False,
+    summary: SummaryOption = None,
+) -> None:
+    """Draft a bug report for every failure that two runs in a row have shown. Nothing is sent anywhere."""
+    if not dry_run:
+        _refuse("bugs are only drafted so far: say --dry-run")
+    found = store.read(results)
+    failures = drafting.failures(found)
+    for failure in failures:
+        if failure.confirmed:
+            text = drafting.draft(failure, found.log_tail(failure.latest[0]))
+            write_bytes(drafts / f"{failure.id}.md", text.encode())
+        state = "drafted" if failure.confirmed else "seen once, waits for a second run"
+        cells = ", ".join(result.cell_id for result in failure.latest)
+        out.print(f"{failure.id}: {state}: {cells}", markup=False, highlight=False)
+    _summarise(summary, drafting.summary(failures))
 
 
 @app.command()
@@ -263,7 +366,9 @@ def show(
     results: ResultsOption = Path("results"),
 ) -> None:
     """Print all evidence of a cell: sentences, numbers, versions, log tail, and where the log lies."""
-    matching = [result for result in store.latest(store.read_runs(results)) if fnmatchcase(result.cell_id, cell)]
+    standing = store.standing(store.read(results).results)
+    newest = [result for found in standing for result in (found.result, found.later) if result is not None]
+    matching = [result for result in newest if fnmatchcase(result.cell_id, cell)]
     if not matching:
         _refuse(f"no result of a cell {cell!r} in {results}")
     for result in matching:
@@ -281,7 +386,7 @@ def judge(
     run_id: Annotated[str | None, typer.Option("--run", help="One run; default: the newest.")] = None,
 ) -> None:
     """Recompute verdicts from stored measurements; exit status 1 where one differs from what was stored."""
-    runs = [run for run in store.read_runs(results) if run_id in (None, run.run_id) and run.results]
+    runs = [run for run in store.read(results).runs if run_id in (None, run.run_id) and run.results]
     if not runs:
         _refuse(f"no run {run_id or ''} with results in {results}")
     session = Session(Options())
@@ -322,11 +427,17 @@ def cache(
     older_than_days: Annotated[
         float | None, typer.Option("--older-than-days", help="Remove what was unused for longer.")
     ] = None,
+    parcels_folder: Annotated[
+        Path | None, typer.Option("--import", metavar="DIR", help="Take over what `prefetch --export` packed.")
+    ] = None,
 ) -> None:
     """List what is cached: environments, images, models, references; or prune it by size and age.
 
     What a run that is still going has used stays. READINESS_CACHE_GIB is a budget that every run keeps when it begins.
     """
+    if parcels_folder is not None:
+        for label in parcels.unpack(parcels_folder):
+            out.print(f"took over {label}", markup=False, highlight=False)
     if prune_to_gib is not None or older_than_days is not None:
         removed = cache_room.prune(
             max_bytes=None if prune_to_gib is None else int(prune_to_gib * 2**30),

@@ -15,6 +15,10 @@ Sha = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{40}$")]
 Reason = Annotated[str, msgspec.Meta(min_length=1)]
 
 
+OPEN_LICENCES = ("Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0")
+"""SPDX names of licences under which weights may be passed on without asking anything of who takes them."""
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every record: immutable, keyword-only, strict about what it reads."""
 
@@ -133,6 +137,11 @@ class Model(Record, frozen=True, kw_only=True):
     organisation: str | None = None
     country: str | None = None
     note: str = ""
+
+    @property
+    def may_be_passed_on(self) -> bool:
+        """True where the licence lets anybody give the weights to anybody."""
+        return self.licence in OPEN_LICENCES
 
 
 class Workload(Record, frozen=True, kw_only=True):

@@ -1,7 +1,8 @@
-"""Which cells run: a profile's choice, narrowed by patterns, less what a rule excludes."""
+"""Which cells run: a profile's choice, narrowed by patterns, less what a rule excludes; and a night's jobs."""
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
@@ -16,6 +17,41 @@ class Planned(Record, frozen=True, kw_only=True):
     cell: Cell
     excluded: str | None = None
     """The reason of the rule, or of the missing kernels."""
+
+
+class Job(Record, frozen=True, kw_only=True):
+    """One job of GitHub Actions: cells that share a release and a device, so that an image is fetched once."""
+
+    name: str
+    runner: tuple[str, ...]
+    cells: tuple[str, ...]
+    minutes: int
+    """Its time limit."""
+
+
+class Night(Record, frozen=True, kw_only=True):
+    """What one nightly run set out to do: kept beside its results, so that what did not come back is missed."""
+
+    night: str
+    planned_at: dt.datetime
+    """UTC."""
+    profile: str
+    cells: tuple[str, ...]
+    left_out: dict[str, str]
+    """Reasons by cell."""
+
+
+NIGHT_ENDING = ".night.json"
+"""Of the files in which a results folder keeps its nights."""
+
+MOST_JOBS = 256
+"""GitHub's limit for one run of a workflow."""
+
+MOST_CELLS = 8
+"""Cells of one job; the workflow has as many steps that keep a cell's artifact."""
+
+JOB_MINUTES, CELL_MINUTES = 30, 30
+"""Time limits: for fetching or building an image, and for a cell, both several times what they take."""
 
 
 def plan(matrix: Matrix, profile_id: str, select: Sequence[str] = ()) -> list[Planned]:
@@ -51,3 +87,44 @@ def _excluded(matrix: Matrix, cell: Cell) -> str | None:
         return f"{cell.release.id} is a build for {kinds}, the device is {cell.device.kind}"
     rule = matrix.exclusion(cell)
     return None if rule is None else rule.reason
+
+
+def night(name: str, profile: str, planned: Sequence[Planned], *, planned_at: dt.datetime) -> Night:
+    """The cells that a night sets out to run, and those that it leaves out, with the reason."""
+    reasons = {one.cell.id: one.excluded or _no_runner(one.cell) for one in planned}
+    all_jobs = jobs([one.cell for one in planned if reasons[one.cell.id] is None])
+    kept, over = all_jobs[:MOST_JOBS], all_jobs[MOST_JOBS:]
+    too_many = dict.fromkeys(_cells(over), f"over the {MOST_JOBS} jobs that one run of a workflow can hold")
+    left_out = {cell: reason for cell, reason in reasons.items() if reason is not None}
+    return Night(
+        night=name, planned_at=planned_at, profile=profile, cells=tuple(_cells(kept)), left_out=left_out | too_many
+    )
+
+
+def _no_runner(cell: Cell) -> str | None:
+    return None if cell.device.runner else f"no runner for {cell.device.id}: devices.toml names no labels"
+
+
+def _cells(all_jobs: Sequence[Job]) -> list[str]:
+    return [cell for job in all_jobs for cell in job.cells]
+
+
+def jobs(cells: Sequence[Cell]) -> list[Job]:
+    """The jobs for some cells, in their order: at most MOST_CELLS of one release on one device in each."""
+    groups: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((cell.release.id, cell.device.id), []).append(cell)
+    return [
+        _job(f"{release} on {device}", group[start : start + MOST_CELLS])
+        for (release, device), group in groups.items()
+        for start in range(0, len(group), MOST_CELLS)
+    ]
+
+
+def _job(name: str, cells: Sequence[Cell]) -> Job:
+    return Job(
+        name=name,
+        runner=cells[0].device.runner,
+        cells=tuple(cell.id for cell in cells),
+        minutes=JOB_MINUTES + CELL_MINUTES * len(cells),
+    )

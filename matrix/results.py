@@ -28,6 +28,9 @@ from matrix.errors import ReadinessError
 
 SCHEMA_VERSION = 1
 
+LOG_TAIL = "log_tail.txt"
+"""The last lines of an engine's log, in its cell's folder."""
+
 Table = dict[str, npt.NDArray[Any]]
 
 T = TypeVar("T")
@@ -55,6 +58,11 @@ class Status(enum.Enum):
     def decided(self) -> bool:
         """True where the engine was judged or broke by itself."""
         return self is Status.PASS or self.blames_engine
+
+    @property
+    def measured(self) -> bool:
+        """False where asking once more may well give an answer: something of ours was in the way."""
+        return self not in (Status.ERROR, Status.NOTRUN)
 
 
 class Verdict(Record, frozen=True, kw_only=True):
@@ -106,6 +114,10 @@ class Provenance(Record, frozen=True, kw_only=True):
     command: tuple[str, ...] = ()
     """The engine's command line, with the environment and the model named by placeholders."""
     startup_s: float | None = None
+    night: str | None = None
+    """The nightly run that it belongs to; None for a run by hand."""
+    profile: str = ""
+    launcher: str = ""
 
 
 class Result(Record, frozen=True, kw_only=True):

@@ -48,6 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--results", default="results", metavar="DIR", help="where the run's folder is made")
     group.addoption("--run-folder", default=None, metavar="DIR", help="the run's folder itself")
     group.addoption("--junit", default="junit.xml", metavar="FILE", help="JUnit XML of the run")
+    group.addoption("--night", default=None, metavar="NAME", help="the nightly run that this is a part of")
     group.addoption(
         "--attached", default=None, metavar="FILE", help="a running server, as `readiness verify` writes it"
     )
@@ -68,6 +69,7 @@ def pytest_configure(config: pytest.Config) -> None:
         launcher=config.getoption("--launcher"),
         run=folder,
         attached=config.getoption("--attached"),
+        night=config.getoption("--night"),
     )
     try:
         session = Session(options)
@@ -120,6 +122,7 @@ def served(planned: Planned, session: Session) -> Iterator[tuple[Server, Bench]]
         with session.serve(planned, watch) as up:
             yield up
     finally:
+        session.keep_log_tail(planned.cell)
         session.write_timings(planned.cell, watch, time.monotonic() - started)
 
 

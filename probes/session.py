@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import importlib.metadata
-import platform
 import secrets
 import time
 from collections.abc import Iterator
@@ -13,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 
 import msgspec
-import psutil
 
 from matrix import load
 from matrix.cells import Cell, Model, Record
@@ -21,6 +18,7 @@ from matrix.errors import Infrastructure, NeedsNetwork, NotSupported, WrongInput
 from matrix.load import did_you_mean
 from matrix.plan import Planned, plan
 from matrix.results import (
+    LOG_TAIL,
     SCHEMA_VERSION,
     Provenance,
     Result,
@@ -28,13 +26,15 @@ from matrix.results import (
     Timings,
     Verdict,
     read_json,
+    write_bytes,
     write_json,
 )
 from probes import registry as probe_registry
 from probes.probe import Bench, Probe
+from probes.provenance import harness_version, machine, verdict_without_places, without_places
 from probes.reference.stage import Reference
 from probes.stopwatch import ENVIRONMENT, HARNESS, REFERENCE, STARTUP, Stopwatch
-from runners import attach, cache, daemon, docker, leases, preflight, prepare, venv
+from runners import attach, daemon, docker, failure, leases, preflight, prepare, venv
 from runners import registry as engine_registry
 from runners.engine import Launch, Server, ready_deadline_s
 from runners.environments import Say
@@ -59,6 +59,8 @@ class Options(Record, frozen=True, kw_only=True):
     """The run's folder."""
     attached: str | None = None
     """File of an `Attached`, for `readiness verify`."""
+    night: str | None = None
+    """The nightly run that this run is a part of."""
 
 
 class Attached(Record, frozen=True, kw_only=True):
@@ -243,7 +245,7 @@ class Session:
         server: Server | None, source: Checkpoint | None, measurement: str | None,
     ) -> Result:  # fmt: skip
         """A verdict with its provenance and with what the rules expect of it."""
-        verdict = _without_places(verdict)
+        verdict = verdict_without_places(verdict)
         foreseen = self.matrix.expectation(cell.id, probe.name)
         if foreseen is not None:
             verdict = msgspec.structs.replace(
@@ -264,52 +266,27 @@ class Session:
             machine=machine(),
             command=server.command if server else (),
             startup_s=server.startup_s if server else None,
+            night=self.options.night,
+            profile=self.options.profile,
+            launcher=self.launcher.name,
         )
         return Result(
             schema_version=SCHEMA_VERSION, cell=cell, cell_id=cell.id, probe=probe.name, probe_version=probe.version,
             tier=probe.tier, verdict=verdict, provenance=provenance, measurement=measurement,
         )  # fmt: skip
 
+    def keep_log_tail(self, cell: Cell) -> None:
+        """Store the last lines of a cell's log, for readers of the results; the whole log stays where the run is."""
+        log = self.run / cell.id / "server.log"
+        if log.is_file():
+            lines = failure.read_log(log, failure.LOG_TAIL_LINES)
+            write_bytes(self.run / cell.id / LOG_TAIL, f"{without_places(lines)}\n".encode())
+
     def write_timings(self, cell: Cell, watch: Stopwatch, total_s: float) -> None:
         """Store where a cell's time went; what no part accounts for is ours."""
         spent = dict(watch.spent)
         spent[HARNESS] = max(total_s - sum(spent.values()), 0.0)
         write_json(self.run / cell.id / "timings.json", Timings(cell_id=cell.id, seconds=spent))
-
-
-def _without_places(verdict: Verdict) -> Verdict:
-    """Results are published: where this machine keeps its files is nobody's business and no evidence."""
-    places = ((str(cache.root()), "CACHE"), (str(Path.home()), "~"))
-
-    def clean(text: str) -> str:
-        for place, name in places:
-            text = text.replace(place, name)
-        return text
-
-    evidence = {name: clean(text) for name, text in verdict.evidence.items()}
-    return msgspec.structs.replace(verdict, reason=clean(verdict.reason), evidence=evidence)
-
-
-def harness_version() -> str:
-    """This program's version."""
-    return importlib.metadata.version("readiness-matrix")
-
-
-def machine() -> str:
-    """Processor, cores, memory and system, without any name of the machine."""
-    cores = len(psutil.Process().cpu_affinity())
-    memory_gib = psutil.virtual_memory().total / 2**30
-    libc = " ".join(platform.libc_ver())
-    return f"{_processor()}, {cores} cores, {memory_gib:.0f} GiB, {platform.system()} {libc}"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
 
 
 def now() -> tuple[dt.datetime, float]:

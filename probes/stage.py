@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
@@ -28,20 +28,42 @@ def stage(session: Session, board: Board) -> dict[str, float]:
     """
     cells = [planned.cell for planned in session.plan if planned.excluded is None]
     releases = {cell.release.id: cell for cell in cells} if session.attached is None else {}
-    by_model = {cell.model.id: cell for cell in cells}
     started = time.monotonic()
     with board.live(), ThreadPoolExecutor() as pool, _stopping_children():
-        checkpoints = {name: pool.submit(_checkpoint, session, cell.model, board) for name, cell in by_model.items()}
+        checkpoints = _checkpoints(session, cells, board, pool)
         environments = [pool.submit(_environment, session, cell, board) for cell in releases.values()]
         for future in environments:
             future.result()
         environments_s = time.monotonic() - started
-        for name, cell in by_model.items():
-            _reference(session, cell, checkpoints[name], board)
+        _references(session, cells, checkpoints, board)
         if session.attached is None:
             for cell in cells:
                 _weights(session, cell, checkpoints[cell.model.id], board)
     return {ENVIRONMENT: environments_s, REFERENCE: time.monotonic() - started - environments_s}
+
+
+def prefetch(session: Session, board: Board) -> dict[str, Checkpoint | None]:
+    """Make models and references alone, with no engine near them; returns checkpoints by model, None: it failed."""
+    cells = [planned.cell for planned in session.plan if planned.excluded is None]
+    with board.live(), ThreadPoolExecutor() as pool, _stopping_children():
+        checkpoints = _checkpoints(session, cells, board, pool)
+        _references(session, cells, checkpoints, board)
+    return {name: future.result() for name, future in checkpoints.items()}
+
+
+def _checkpoints(
+    session: Session, cells: Sequence[Cell], board: Board, pool: ThreadPoolExecutor
+) -> dict[str, Future[Checkpoint | None]]:
+    models = {cell.model.id: cell.model for cell in cells}
+    return {name: pool.submit(_checkpoint, session, model, board) for name, model in models.items()}
+
+
+def _references(
+    session: Session, cells: Sequence[Cell], checkpoints: Mapping[str, Future[Checkpoint | None]], board: Board
+) -> None:
+    """The reference of each model for each workload, of which every device has one."""
+    for cell in {(cell.model.id, cell.device.id): cell for cell in cells}.values():
+        _reference(session, cell, checkpoints[cell.model.id], board)
 
 
 @contextmanager

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from itertools import groupby
 
 from matrix.cells import Record
 from matrix.results import Result, Status
+from reports.store import Standing
 
 LEVELS = ("absent", "loads", "runs", "right", "robust", "ready")
+RIGHT = LEVELS.index("right")
 UNMEASURED_NEXT = "no probe yet asks whether it stays right when chunked, cached, batched and at length"
+
+FRESH_NIGHTS = 3
+"""A square older than this fades."""
 
 
 class Square(Record, frozen=True, kw_only=True):
@@ -24,11 +30,33 @@ class Square(Record, frozen=True, kw_only=True):
     blocked_by: str
     """What stands between it and the next level, or why it is grey."""
     results: tuple[Result, ...]
+    """What the level stands on: for each config and probe the newest that settled something."""
+    later: tuple[Result, ...]
+    """Newer ones that settled nothing."""
 
     @property
     def level_name(self) -> str:
         """The level's word, or `grey`."""
         return "grey" if self.level is None else LEVELS[self.level]
+
+    @property
+    def measured_on(self) -> dt.date:
+        """The day (UTC) of the oldest result that it stands on."""
+        return min(result.provenance.started_at for result in self.results).astimezone(dt.UTC).date()
+
+    @property
+    def no_answer(self) -> str:
+        """Why the newest run did not settle what an earlier one had; empty where it did."""
+        telling = [result for result in self.later if result.verdict.status is not Status.NOTRUN] or list(self.later)
+        return _why(telling) if telling else ""
+
+    @property
+    def colour(self) -> str:
+        """`right`; `wrong`: the engine is to blame; `partly`: DEGRADED, or to blame beside being right; `grey`."""
+        blamed = {result.verdict.status for result in self.results if result.verdict.status.blames_engine}
+        if blamed:
+            return "partly" if blamed == {Status.DEGRADED} or (self.level or 0) >= RIGHT else "wrong"
+        return "right" if self.level is not None and self.level >= RIGHT else "grey"
 
 
 class Grid(Record, frozen=True, kw_only=True):
@@ -38,38 +66,49 @@ class Grid(Record, frozen=True, kw_only=True):
     probes: tuple[str, ...]
 
 
-def grid(results: Sequence[Result]) -> Grid:
-    """Group results into squares; results of one square may come from several configs."""
+def age_nights(square: Square, today: dt.date) -> int:
+    """Nights between the day that a square was measured on and a day."""
+    return (today - square.measured_on).days
 
-    def place(result: Result) -> tuple[str, str, str]:
-        return result.cell.model.id, result.cell.device.id, result.cell.release.id
 
-    ordered = sorted(results, key=place)
+def grid(standings: Sequence[Standing]) -> Grid:
+    """Group what holds into squares; those of one square may come from several configs."""
+
+    def place(standing: Standing) -> tuple[str, str, str]:
+        cell = standing.result.cell
+        return cell.device.id, cell.model.id, cell.release.id
+
+    ordered = sorted(standings, key=place)
     squares = [_square(tuple(group)) for _, group in groupby(ordered, key=place)]
-    probes = list(dict.fromkeys(result.probe for result in sorted(results, key=lambda r: r.provenance.started_at)))
+    by_time = sorted(standings, key=lambda standing: standing.result.provenance.started_at)
+    probes = list(dict.fromkeys(standing.result.probe for standing in by_time))
     return Grid(squares=tuple(squares), probes=tuple(probes))
 
 
-def _square(results: tuple[Result, ...]) -> Square:
+def _square(standings: tuple[Standing, ...]) -> Square:
+    results = tuple(standing.result for standing in standings)
     cell = results[0].cell
     level, blocked_by = _level(results)
     return Square(
         model=cell.model.id,
         release=cell.release.id,
         device=cell.device.id,
-        build=cell.release.build,
+        build=cell.build,
         level=level,
         blocked_by=blocked_by,
         results=results,
+        later=tuple(standing.later for standing in standings if standing.later is not None),
     )
 
 
 def _level(results: tuple[Result, ...]) -> tuple[int | None, str]:
-    """The highest level that every config earned, and what blocks the next one."""
-    loading = [r for r in results if r.probe == "loading"]
+    """The highest level that every config earned in which loading was decided, and what blocks the next one."""
+    asked = [r for r in results if r.probe == "loading"]
+    loading = [r for r in asked if r.verdict.status.decided]
+    if not loading:
+        return None, _why(asked or results)
+    results = tuple(r for r in results if r.cell_id in {known.cell_id for known in loading})
     correctness = [r for r in results if r.probe == "correctness"]
-    if not any(result.verdict.status.decided for result in loading):
-        return None, _why(loading or list(results))
     failing = [r for r in loading if r.verdict.status is not Status.PASS]
     if failing:
         return 0, _why(failing)
@@ -79,7 +118,8 @@ def _level(results: tuple[Result, ...]) -> tuple[int | None, str]:
     wrong = [r for r in correctness if r.verdict.status is not Status.PASS]
     if wrong:
         return 2, _why(wrong)
-    return 3, UNMEASURED_NEXT
+    blamed = [r for r in results if r.verdict.status.blames_engine]
+    return RIGHT, _why(blamed) if blamed else UNMEASURED_NEXT
 
 
 def _answered(result: Result) -> bool:

@@ -22,9 +22,9 @@ def render(grid: Grid, run: Run, *, made_at: dt.datetime) -> str:
         "",
         f"Machine: {_machines(run.results)}.",
         "",
-        _row(head),
-        _row(["---"] * len(head)),
-        *(_row(_cells(square, grid.probes)) for square in grid.squares),
+        row(head),
+        row(["---"] * len(head)),
+        *(row(_cells(square, grid.probes)) for square in grid.squares),
         "",
         "## What was found",
         "",
@@ -39,10 +39,10 @@ def _time(cost: Cost) -> list[str]:
     return [
         "## Where the time went",
         "",
-        _row(["part", "seconds"]),
-        _row(["---", "---:"]),
-        *(_row([part, f"{seconds:.0f}"]) for part, seconds in cost.parts_s.items()),
-        _row(["total", f"{cost.total_s:.0f}"]),
+        row(["part", "seconds"]),
+        row(["---", "---:"]),
+        *(row([part, f"{seconds:.0f}"]) for part, seconds in cost.parts_s.items()),
+        row(["total", f"{cost.total_s:.0f}"]),
         "",
         f"{cost.cells} cells, {cost.harness_s_per_cell:.1f} s of the harness for each.",
         "",
@@ -67,5 +67,6 @@ def _machines(results: Sequence[Result]) -> str:
     return "; ".join(sorted({result.provenance.machine for result in results})) or "none"
 
 
-def _row(words: Sequence[str]) -> str:
-    return "| " + " | ".join(word.replace("|", "\\|") for word in words) + " |"
+def row(words: Sequence[str]) -> str:
+    """One line of a table; what stands in it cannot end its cell or its line."""
+    return "| " + " | ".join(" ".join(word.replace("|", "\\|").split()) for word in words) + " |"

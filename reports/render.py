@@ -1,17 +1,14 @@
-"""The grid in a terminal and as a page; both from the same squares."""
+"""The grid and the evidence in a terminal."""
 
 from __future__ import annotations
 
-import datetime as dt
 from itertools import groupby
-from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from matrix.results import Result, Status, write_bytes
+from matrix.results import Result, Status
 from reports.grid import Grid, Square
 
 COLOURS = {
@@ -101,18 +98,3 @@ def evidence(result: Result) -> RenderableType:
     text.append(f"engine version {provenance.engine_version}, requirements {provenance.requirements_sha256}, ")
     text.append(f"model {provenance.model_digest}\n{provenance.machine}, {provenance.started_at:%Y-%m-%d %H:%M} UTC\n")
     return text
-
-
-def write_site(grid: Grid, folder: Path, *, made_at: dt.datetime, problems: tuple[str, ...] = ()) -> Path:
-    """Write the site into a folder; returns its first page."""
-    environment = Environment(
-        loader=PackageLoader("reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = short_number
-    page = environment.get_template("index.html.j2").render(grid=grid, made_at=made_at, problems=problems)
-    write_bytes(folder / "index.html", page.encode())
-    return folder / "index.html"

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from matrix import load
 from matrix.cells import Record, Release
 from matrix.load import Matrix
-from probes.session import machine
+from probes.provenance import machine
 from runners import daemon, docker, environments, http, images, limits, registry, venv
 from runners.engine import Server
 from runners.images import Ready

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 
+import msgspec
+
 from matrix.cells import Cell, Config, Device, FolderSource, Model, Release, Workload
 from matrix.results import SCHEMA_VERSION, Provenance, Result, Status, Verdict
 
@@ -90,3 +92,8 @@ def whole_cell(of: Cell, correctness: Status = Status.PASS, loading: Status = St
         result("correctness", correctness, of=of, minute=1),
         result("throughput", of=of, minute=2),
     ]
+
+
+def of_night(result: Result, night: str) -> Provenance:
+    """The provenance of a result as a part of a nightly run."""
+    return msgspec.structs.replace(result.provenance, night=night)

@@ -31,5 +31,5 @@ def test_a_runs_cost_is_kept_with_it(tmp_path: Path) -> None:
     run = store.read_run(tmp_path)
     assert run.cost == SPENT
     made_at = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
-    text = markdown.render(grid(run.results), run, made_at=made_at)
+    text = markdown.render(grid(store.standing(run.results)), run, made_at=made_at)
     assert "| engine start | 92 |\n| harness | 8 |\n| total | 100 |\n\n4 cells, 2.1 s of the harness for each." in text

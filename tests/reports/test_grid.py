@@ -6,11 +6,12 @@ import pytest
 
 from matrix.results import Result, Status
 from reports.grid import UNMEASURED_NEXT, Square, grid
+from reports.store import standing
 from tests.reports.samples import cell, result, whole_cell
 
 
 def only(results: list[Result]) -> Square:
-    (square,) = grid(results).squares
+    (square,) = grid(standing(results)).squares
     return square
 
 
@@ -53,6 +54,6 @@ def test_a_square_is_as_good_as_its_worst_config() -> None:
 
 def test_every_engine_has_a_square_of_its_own() -> None:
     """Squares are model x release x device, in a stable order."""
-    found = grid(whole_cell(cell("beta")) + whole_cell(cell("alpha")))
+    found = grid(standing(whole_cell(cell("beta")) + whole_cell(cell("alpha"))))
     assert [square.release for square in found.squares] == ["alpha-1.0", "beta-1.0"]
     assert found.probes == ("loading", "correctness", "throughput")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
+import pytest
+
 from matrix.results import Status, write_result
 from reports import store
-from tests.reports.samples import result
+from tests.reports.samples import cell, of_night, result, whole_cell
 
 
 def test_a_run_reads_back_what_was_written(tmp_path: Path) -> None:
@@ -39,18 +42,47 @@ def test_an_unknown_schema_version_is_refused_with_advice(tmp_path: Path) -> Non
     assert "use the program version that wrote it" in run.problems[0]
 
 
-def test_the_latest_result_of_each_probe_wins(tmp_path: Path) -> None:
-    """A later run replaces what it measured again and keeps the rest."""
-    write_result(tmp_path / "1", result("loading", Status.CRASH))
-    write_result(tmp_path / "1", result("throughput"))
-    write_result(tmp_path / "2", result("loading"))
-    newest = store.latest(store.read_runs(tmp_path))
-    assert {item.probe: item.verdict.status for item in newest} == {
-        "loading": Status.PASS,
-        "throughput": Status.PASS,
-    }
-
-
 def test_no_folder_is_no_runs(tmp_path: Path) -> None:
     """A fresh checkout has no results."""
-    assert store.read_runs(tmp_path / "nothing") == []
+    assert store.read(tmp_path / "nothing").results == []
+
+
+def test_a_later_result_that_settles_replaces_an_earlier_one() -> None:
+    """A crash that is gone is gone."""
+    held = store.standing([result("loading", Status.CRASH), result("loading", minute=1)])
+    assert [(one.result.verdict.status, one.later) for one in held] == [(Status.PASS, None)]
+
+
+@pytest.mark.parametrize("status", [Status.ERROR, Status.NOTRUN, Status.UNDECIDED])
+def test_a_later_result_that_settles_nothing_stands_beside_the_earlier_one(status: Status) -> None:
+    """Our failure tonight does not take away what was decided yesterday, and is not hidden by it."""
+    later = result("correctness", status, minute=1, run_id="2")
+    (held,) = store.standing([result("correctness"), later])
+    assert (held.result.verdict.status, held.later) == (Status.PASS, later)
+
+
+def test_an_exclusion_takes_the_earlier_result_away() -> None:
+    """Whoever excludes a cell says that it is not asked any more."""
+    (held,) = store.standing([result("correctness"), result("correctness", Status.SKIP, minute=1)])
+    assert (held.result.verdict.status, held.later) == (Status.SKIP, None)
+
+
+def test_what_an_engine_that_broke_could_not_be_asked_is_not_known_from_before() -> None:
+    """A PASS of yesterday does not stand beside a crash of tonight."""
+    before = whole_cell(cell())
+    crash = result("loading", Status.CRASH, minute=3, run_id="2")
+    unasked = result("correctness", Status.NOTRUN, minute=4, run_id="2")
+    held = {one.result.probe: one.result for one in store.standing([*before, crash, unasked])}
+    assert held["correctness"] == unasked
+
+
+def test_only_an_answer_to_every_probe_makes_a_cell_measured(tmp_path: Path) -> None:
+    """What a night has measured is not measured again; what it could not, is."""
+    good, bad = cell("alpha"), cell("beta")
+    for item in [*whole_cell(good), *whole_cell(bad, correctness=Status.ERROR)]:
+        write_result(tmp_path / "run", msgspec.structs.replace(item, provenance=of_night(item, "7")))
+    found = store.read(tmp_path)
+    probes = ("loading", "correctness", "throughput")
+    assert found.measured("7", probes) == {good.id}
+    assert found.measured("7", (*probes, "state")) == set()
+    assert found.measured("8", probes) == set()

@@ -1,0 +1,175 @@
+"""The static site, from result files alone: the grid, a page for every cell, and `grid.json`."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from matrix.cells import Record
+from matrix.results import Result, Status, write_bytes, write_json
+from reports import nights, repeat
+from reports.grid import FRESH_NIGHTS, LEVELS, Grid, Square, age_nights, grid
+from reports.nights import Brought
+from reports.render import short_number
+from reports.store import Store, standing
+
+SCHEMA_VERSION = 1
+"""Of grid.json."""
+
+
+class Published(Record, frozen=True, kw_only=True):
+    """What grid.json says of a square."""
+
+    model: str
+    release: str
+    device: str
+    build: str
+    level: int | None
+    level_name: str
+    colour: str
+    blocked_by: str
+    measured_on: dt.date
+    age_nights: int
+    stale: bool
+    statuses: dict[str, dict[str, Status]]
+    """By cell and probe."""
+    pages: dict[str, str]
+    """By cell, relative to the site."""
+
+
+class Page(Record, frozen=True, kw_only=True):
+    """All that the first page shows."""
+
+    made_at: dt.datetime
+    """UTC."""
+    grid: Grid
+    nights: tuple[Brought, ...]
+    """Newest first."""
+    left_out: dict[str, str]
+    """Of the newest night: reasons by cell."""
+    problems: tuple[str, ...]
+
+    @property
+    def alerts(self) -> list[str]:
+        """What a reader must know before believing the squares."""
+        tonight = self.nights[0]
+        said = [f"Not readable: {problem}" for problem in self.problems]
+        if tonight.planned is not None and not tonight.decided:
+            said.insert(0, f"Tonight brought no decided result. The squares are older. ({tonight.sentence})")
+        if tonight.missing and tonight.came:
+            said.insert(0, f"Did not report tonight: {', '.join(tonight.missing)}")
+        return said
+
+
+def page(store: Store, *, made_at: dt.datetime) -> Page:
+    """The first page of a folder of results."""
+    return Page(
+        made_at=made_at,
+        grid=grid(standing(store.results)),
+        nights=tuple(nights.last(store.nights, store.results, made_at.astimezone(dt.UTC).date())),
+        left_out=store.nights[-1].left_out if store.nights else {},
+        problems=store.problems,
+    )
+
+
+def write(store: Store, folder: Path, *, made_at: dt.datetime) -> Path:
+    """Write the site into a folder; returns its first page."""
+    shown = page(store, made_at=made_at)
+    environment = _environment(made_at.astimezone(dt.UTC).date())
+    index = environment.get_template("index.html.j2").render(page=shown, devices=_devices(shown.grid))
+    write_bytes(folder / "index.html", index.encode())
+    for square in shown.grid.squares:
+        for results in _by_cell(square.results):
+            later = [result for result in square.later if result.cell_id == results[0].cell_id]
+            text = _cell_page(environment, store, square, results, later)
+            write_bytes(folder / cell_page(results[0].cell_id), text.encode())
+    write_json(folder / "grid.json", published(shown))
+    return folder / "index.html"
+
+
+def cell_page(cell_id: str) -> str:
+    """A cell's page, relative to the site."""
+    return f"cells/{cell_id}.html"
+
+
+def published(shown: Page) -> dict[str, object]:
+    """The content of grid.json."""
+    today = shown.made_at.astimezone(dt.UTC).date()
+    squares = [_published(square, today) for square in shown.grid.squares]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "made_at": shown.made_at,
+        "levels": LEVELS,
+        "alerts": shown.alerts,
+        "nights": shown.nights,
+        "left_out": shown.left_out,
+        "squares": squares,
+    }
+
+
+def _published(square: Square, today: dt.date) -> Published:
+    age = age_nights(square, today)
+    statuses = {
+        results[0].cell_id: {result.probe: result.verdict.status for result in results}
+        for results in _by_cell(square.results)
+    }
+    return Published(
+        model=square.model, release=square.release, device=square.device, build=square.build, level=square.level,
+        level_name=square.level_name, colour=square.colour, blocked_by=square.blocked_by,
+        measured_on=square.measured_on, age_nights=age, stale=age > FRESH_NIGHTS, statuses=statuses,
+        pages={cell_id: cell_page(cell_id) for cell_id in statuses},
+    )  # fmt: skip
+
+
+def _environment(today: dt.date) -> Environment:
+    environment = Environment(
+        loader=PackageLoader("reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": short_number,
+        "age": lambda square: age_nights(square, today),
+        "by_cell": _by_cell,
+        "page": cell_page,
+        "versions": repeat.versions,
+        "commands": repeat.commands,
+        "engine_command": repeat.engine_command,
+    }
+    environment.globals |= {"FRESH_NIGHTS": FRESH_NIGHTS}
+    return environment
+
+
+def _devices(shown: Grid) -> list[tuple[str, list[str], list[tuple[str, dict[str, Square]]]]]:
+    """Per device: its name, its releases, and per model the squares by release."""
+    found = []
+    for device, group in groupby(shown.squares, key=lambda square: square.device):
+        squares = list(group)
+        releases = sorted({square.release for square in squares})
+        rows = [
+            (model, {square.release: square for square in row})
+            for model, row in groupby(squares, key=lambda square: square.model)
+        ]
+        found.append((device, releases, rows))
+    return found
+
+
+def _by_cell(results: Sequence[Result]) -> list[list[Result]]:
+    """Results by cell, each cell's in the order of measuring."""
+    ordered = sorted(results, key=lambda result: (result.cell_id, result.provenance.started_at))
+    return [list(group) for _, group in groupby(ordered, key=lambda result: result.cell_id)]
+
+
+def _cell_page(
+    environment: Environment, store: Store, square: Square, results: Sequence[Result], later: Sequence[Result]
+) -> str:
+    newest = max([*results, *later], key=lambda result: result.provenance.started_at)
+    return environment.get_template("cell.html.j2").render(
+        square=square, results=results, later=later, newest=newest, log_tail=store.log_tail(newest)
+    )

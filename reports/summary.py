@@ -1,0 +1,64 @@
+"""What the jobs of a night say on their own pages, as Markdown. Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from itertools import groupby
+
+from matrix.plan import Job, Night
+from reports.collect import Collected
+from reports.grid import FRESH_NIGHTS, Square, age_nights
+from reports.markdown import row
+from reports.site import Page
+
+MARKS = {"right": "🟢", "partly": "🟠", "wrong": "🔴", "grey": "⚪"}
+
+
+def plan(night: Night, jobs: Sequence[Job]) -> str:
+    """What a night sets out to do, what of it is done already, and what is left out."""
+    running = {cell for job in jobs for cell in job.cells}
+    lines = ["## Plan", "", f"Profile `{night.profile}`: {len(running)} cells in {len(jobs)} jobs.", ""]
+    lines += [f"- {job.name}: {', '.join(f'`{cell}`' for cell in job.cells)}" for job in jobs]
+    lines += [f"- measured already in this run of the workflow: `{c}`" for c in night.cells if c not in running]
+    lines += [f"- left out: `{cell}`: {reason}" for cell, reason in night.left_out.items()]
+    return "\n".join([*lines, ""])
+
+
+def collected(done: Collected) -> str:
+    """What was brought together."""
+    lines = ["## Collected", "", f"{done.new} new files, {done.known} known already."]
+    lines += [f"- kept as it was, though another one came: `{name}`" for name in done.differing]
+    return "\n".join([*lines, ""])
+
+
+def grid(page: Page) -> str:
+    """The grid, what is wrong with it, and what the last nights have brought."""
+    today = page.made_at.astimezone(dt.UTC).date()
+    lines = ["## Readiness grid", ""]
+    lines += [f"> **{alert}**\n" for alert in page.alerts]
+    for device, group in groupby(page.grid.squares, key=lambda square: square.device):
+        lines += [*_table(device, list(group), today), ""]
+    lines += [f"- {night.day}: {night.sentence}" for night in page.nights]
+    lines += [f"- left out: `{cell}`: {reason}" for cell, reason in page.left_out.items()]
+    return "\n".join([*lines, ""])
+
+
+def _table(device: str, squares: Sequence[Square], today: dt.date) -> list[str]:
+    releases = sorted({square.release for square in squares})
+    lines = [row([f"on {device}", *releases]), row(["---"] * (len(releases) + 1))]
+    for model, found in groupby(squares, key=lambda square: square.model):
+        by_release = {square.release: square for square in found}
+        lines.append(row([model, *(_square(by_release.get(release), today) for release in releases)]))
+    return lines
+
+
+def _square(square: Square | None, today: dt.date) -> str:
+    if square is None:
+        return "not asked"
+    age = age_nights(square, today)
+    level = "grey" if square.level is None else f"{square.level} {square.level_name}"
+    nights = f"{age} night{'s' if age != 1 else ''} old"
+    old = f", **{nights}**" if age > FRESH_NIGHTS else f", {nights}" if age else ""
+    why = f"<br>{square.blocked_by}" if square.colour != "right" else ""
+    return f"{MARKS[square.colour]} {level}{old}{why}"
