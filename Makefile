@@ -16,6 +16,9 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/actionlint -shellcheck=shellcheck
+	$(BIN)/shellcheck .github/data-branch .ci/run
+	$(BIN)/zizmor --quiet --offline --pedantic .github
 
 setup: $(VENV)/.ready
 
