@@ -17,7 +17,9 @@ from probes import client, correctness, loading, throughput
 from runners import cache, daemon, environments, images, registry
 from runners.engine import Environment
 from runners.images import Ready
-from tests.fake_engine import bench
+from tests.fake_engine import bench, whole_matrix
+
+ROOT = Path(__file__).parents[1]
 
 REQUEST_DEADLINE_S = 1.5
 DEATH_WATCH_S = 0.5
@@ -129,3 +131,26 @@ def cache_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("READINESS_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Path:
+    """A matrix folder of our own: two releases of the fake engine, one model."""
+    return whole_matrix.write(tmp_path / "matrix")
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def environment(shared_cache: Path, mark: str) -> dict[str, str]:
+    """What the command sees: the fake engine, a cache of the tests' own, and a wide terminal."""
+    added = {
+        "READINESS_ENGINES": "tests.fake_engine.whole_run",
+        "READINESS_CACHE": str(shared_cache),
+        "PYTHONPATH": str(ROOT),
+        "COLUMNS": "250",
+    }
+    return {**os.environ, **added, bench.MARK: mark}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -15,64 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from matrix.load import PACKAGED
 from runners import daemon, http, images, venv
-from tests.conftest import absent
+from tests.conftest import ROOT, absent
 from tests.fake_engine import adapter, bench
 from tests.fake_engine.adapter import BEHAVIOUR
+from tests.fake_engine.whole_matrix import numpy_lock
 
-ROOT = Path(__file__).parent.parent
-
-ENGINES = """
-[[release]]
-engine = "fake"
-version = "0.0.1"
-channel = "stable"
-build = "official"
-requirements = "requirements/fake.txt"
-
-[[release]]
-engine = "fake"
-version = "0.0.2"
-channel = "stable"
-build = "official"
-requirements = "requirements/other.txt"
-"""
-MODELS = """
-[[model]]
-id = "bigram"
-architecture = "Bigram"
-dtype = "bfloat16"
-context_length = 512
-source = { from = "folder", path = "bigram" }
-"""
-DEVICES = """
-[[device]]
-id = "cpu"
-kind = "cpu"
-accelerators = 0
-
-[device.workload]
-corpus_sequences = 16
-corpus_length = 64
-decode_sequences = 16
-decode_prompt_length = 16
-decode_tokens = 48
-speed_prompt_tokens = 8
-speed_output_tokens = 8
-speed_repeats = 2
-speed_concurrencies = [1, 2]
-"""
-PROFILES = """
-[[profile]]
-id = "quick"
-description = "The fake engine, twice."
-launcher = "venv"
-releases = ["fake-*"]
-models = ["bigram"]
-devices = ["cpu"]
-configs = ["default"]
-"""
 DOCKERFILE = """
 ARG BASE
 FROM ${BASE}
@@ -91,46 +38,6 @@ status = "FAIL"
 reason = "logprobs are shifted"
 link = "https://example.org/issue/1"
 """
-
-
-def numpy_lock() -> str:
-    """The hashed lines of the one package that the fake engine needs."""
-    lock = (PACKAGED / "requirements" / "reference-5.23.0.txt").read_text()
-    found = re.search(r"(?m)^numpy==[^\n]*(?:\n +--hash[^\n]*)+", lock)
-    assert found is not None
-    return found.group() + "\n"
-
-
-@pytest.fixture
-def tables(tmp_path: Path) -> Path:
-    """A matrix folder of our own: two releases of the fake engine, one model."""
-    folder = tmp_path / "matrix"
-    (folder / "requirements").mkdir(parents=True)
-    for name in ("fake", "other"):
-        (folder / "requirements" / f"{name}.txt").write_text(numpy_lock())
-    (folder / "requirements" / "reference-5.23.0.txt").write_text("")
-    tables = {"engines": ENGINES, "models": MODELS, "devices": DEVICES, "profiles": PROFILES, "rules": ""}
-    for name, text in tables.items():
-        (folder / f"{name}.toml").write_text(text)
-    (folder / "configs.toml").write_text((PACKAGED / "configs.toml").read_text())
-    return folder
-
-
-@pytest.fixture(scope="session")
-def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture
-def environment(shared_cache: Path, mark: str) -> dict[str, str]:
-    """What the command sees: the fake engine, a cache of the tests' own, and a wide terminal."""
-    added = {
-        "READINESS_ENGINES": "tests.fake_engine.whole_run",
-        "READINESS_CACHE": str(shared_cache),
-        "PYTHONPATH": str(ROOT),
-        "COLUMNS": "250",
-    }
-    return {**os.environ, **added, bench.MARK: mark}
 
 
 def readiness(

@@ -1,0 +1,178 @@
+"""The nightly workflow, played as it stands in `.github/workflows/nightly.yml`, on two small cells."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import ROOT
+from tests.fake_engine import adapter, bench
+from tests.fake_engine.adapter import BEHAVIOUR
+from tests.rehearsal.stage import Lost, Stage, cancelled
+
+NIGHTLY = ROOT / ".github" / "workflows" / "nightly.yml"
+
+FIRST, SECOND = "fake-0.0.1 on cpu", "fake-0.0.2 on cpu"
+"""The two jobs that run cells."""
+
+CELLS = ("fake-0.0.1__bigram__cpu__default", "fake-0.0.2__bigram__cpu__default")
+
+
+@pytest.fixture
+def stage(environment: dict[str, str], tables: Path, tmp_path: Path) -> Stage:
+    """A fork on its first day: no data branch, no results."""
+    runners = {**environment, "READINESS_MATRIX": str(tables)}
+    return Stage(folder=tmp_path / "github", environment=runners, secrets={"HF_TOKEN": "token-of-the-hub"})
+
+
+def statuses(data: Path) -> list[str]:
+    """Statuses of all results of a data branch, in the order of their files."""
+    return [
+        json.loads(path.read_text())["verdict"]["status"] for path in sorted(data.glob("results/*/*/*.result.json"))
+    ]
+
+
+def grid_of(stage: Stage) -> dict[str, object]:
+    assert stage.published is not None
+    return dict(json.loads((stage.published / "grid.json").read_text()))
+
+
+def levels(stage: Stage) -> dict[str, int]:
+    squares = grid_of(stage)["squares"]
+    assert isinstance(squares, list)
+    return {square["release"]: square["level"] for square in squares}
+
+
+def engines(mark: str) -> list[psutil.Process]:
+    """Living engines that this test's runs have started."""
+    return [process for process in bench.marked(mark) if str(adapter.PROGRAM) in process.cmdline()]
+
+
+def until_serving(process: subprocess.Popen[str], mark: str) -> None:
+    """Wait until the step's engine is there; bounded."""
+    end = time.monotonic() + 90
+    while not engines(mark):
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.1)  # polls for the engine; bounded by `end`
+
+
+def test_a_fork_is_green_on_its_first_night(stage: Stage) -> None:
+    """Every job succeeds, the site shows both squares, and the device without a runner is left out and said so."""
+    night = stage.play(NIGHTLY, "1001")
+    assert night.results == {
+        "plan": "success", "models and references": "success", FIRST: "success", SECOND: "success",
+        "collect": "success", "grid": "success", "Pages": "success", "drafts of bugs": "success",
+    }, "\n".join(job.log for job in night.jobs.values())  # fmt: skip
+    assert levels(stage) == {"fake-0.0.1": 3, "fake-0.0.2": 3}
+    assert "fake-0.0.1__bigram__borrowed__default`: no runner for borrowed" in night.jobs["plan"].summary
+    assert "🟢 3 right" in night.jobs["grid"].summary
+    assert "No engine fails unexpectedly." in night.jobs["drafts of bugs"].summary
+    assert sorted(path.name for path in stage.artifacts("1001").iterdir()) == [
+        *(f"night-{cell}-1" for cell in CELLS), "night-plan-1", "site-1",
+    ]  # fmt: skip
+    pages = {path.name for path in (stage.published or Path()).glob("cells/*.html")}
+    assert pages == {f"{cell}.html" for cell in CELLS}
+
+
+def test_where_pages_is_not_on_the_site_is_an_artifact_and_the_night_is_green(stage: Stage) -> None:
+    """Nobody has to turn on anything to see the grid."""
+    stage.pages_on = False
+    night = stage.play(NIGHTLY, "1001")
+    assert set(night.results.values()) == {"success"}
+    assert "Pages" not in night.results
+    assert "Pages is not on (the API answers 404)" in night.jobs["grid"].summary
+    assert (stage.artifacts("1001") / "site-1" / "index.html").is_file()
+
+
+def test_only_the_job_that_fetches_models_sees_the_hubs_token(stage: Stage, tmp_path: Path) -> None:
+    """The token is in no file that a job leaves, and in no log."""
+    night = stage.play(NIGHTLY, "1001")
+    assert not [name for name, job in night.jobs.items() if "token-of-the-hub" in job.log + job.summary]
+    left = [path for path in (tmp_path / "github").rglob("*") if path.is_file() and not path.is_symlink()]
+    assert not [path for path in left if b"token-of-the-hub" in path.read_bytes()]
+
+
+def test_a_failure_that_comes_again_is_drafted_once_with_the_same_id(stage: Stage) -> None:
+    """One bad night waits; the second one drafts; the third one says the same under the same name."""
+    stage.play(NIGHTLY, "1001")
+    stage.environment[BEHAVIOUR] = "shifted"
+    first = stage.play(NIGHTLY, "1002")
+    assert first.results[FIRST] == first.results[SECOND] == "failure"
+    assert first.results["Pages"] == first.results["drafts of bugs"] == "success"
+    assert levels(stage) == {"fake-0.0.1": 2, "fake-0.0.2": 2}
+    assert not (stage.artifacts("1002") / "drafts-1").exists()
+    assert "seen once, waits for a second run" in first.jobs["drafts of bugs"].summary
+    names = []
+    for night in ("1003", "1004"):
+        stage.play(NIGHTLY, night)
+        (draft,) = (stage.artifacts(night) / "drafts-1").iterdir()
+        names.append(draft.name)
+    assert names[0] == names[1]
+    assert re.fullmatch(r"fake-correctness-[0-9a-f]{12}\.md", names[0])
+    text = draft.read_text()
+    assert f"Failure `{draft.stem}`" in text
+    assert f"--profile nightly --launcher venv --select {CELLS[0]}" in text
+    assert all(f"- `{cell}`: FAIL on " in text for cell in CELLS)
+
+
+def test_a_lost_runner_and_a_lost_artifact_lose_nothing_else_and_trying_again_does_nothing_twice(
+    stage: Stage, mark: str
+) -> None:
+    """The site is built without them and says so; a second attempt measures just those, and a third one nothing."""
+    stage.play(NIGHTLY, "1001")
+    before = {path.relative_to(path.parents[3]): path.read_bytes() for path in stage.data().glob("results/*/*/*")}
+
+    def lose(process: subprocess.Popen[str]) -> None:
+        until_serving(process, mark)
+        raise Lost
+
+    def no_artifact(process: subprocess.Popen[str]) -> None:
+        """The job ends well, but what it kept never arrives: its name is taken by something else."""
+        (stage.artifacts("1002") / f"night-{CELLS[1]}-1").mkdir()
+
+    night = stage.play(NIGHTLY, "1002", trouble={FIRST: lose, SECOND: no_artifact})
+    assert engines(mark) == []  # the other job's `readiness reap` has found it
+    assert night.results[FIRST] == night.results[SECOND] == "failure"
+    assert night.results["grid"] == "failure"  # exit status 3: the night brought nothing
+    assert night.results["Pages"] == "success"
+    assert "night 1002 has brought no decided result" in night.jobs["grid"].log
+    alerts = grid_of(stage)["alerts"]
+    assert isinstance(alerts, list)
+    assert levels(stage) == {"fake-0.0.1": 3, "fake-0.0.2": 3}  # of the night before
+
+    again = stage.play(NIGHTLY, "1002", attempt=2)
+    assert set(again.results.values()) == {"success"}, "\n".join(job.log for job in again.jobs.values())
+    data = stage.data()
+    assert statuses(data) == ["PASS"] * 12
+    assert all((data / name).read_bytes() == content for name, content in before.items())
+
+    commits = subprocess.check_output(["git", "-C", stage.origin, "rev-list", "--count", "data"], text=True)
+    third = stage.play(NIGHTLY, "1002", attempt=3)
+    assert third.results == {
+        "plan": "success", "collect": "success", "grid": "success", "Pages": "success", "drafts of bugs": "success",
+    }  # fmt: skip
+    assert f"measured already in this run of the workflow: `{CELLS[0]}`" in third.jobs["plan"].summary
+    assert statuses(stage.data()) == ["PASS"] * 12
+    assert subprocess.check_output(["git", "-C", stage.origin, "rev-list", "--count", "data"], text=True) == commits
+
+
+def test_a_cancelled_job_keeps_what_it_measured_and_leaves_no_engine(stage: Stage, mark: str) -> None:
+    """The signal reaches pytest itself; the cell's artifact says what never ran, and the other cell is whole."""
+    stage.environment[BEHAVIOUR] = "stall"
+    engines_after = []
+
+    def cancel(process: subprocess.Popen[str]) -> None:
+        until_serving(process, mark)
+        cancelled(process)
+        engines_after.append(engines(mark))
+
+    night = stage.play(NIGHTLY, "1001", trouble={FIRST: cancel, SECOND: cancel})
+    assert engines_after == [[], []]
+    assert night.results["collect"] == "success"
+    assert "NOTRUN" in statuses(stage.data())
