@@ -14,7 +14,7 @@ from uv import find_uv_bin
 
 from matrix.cells import FolderSource, HubSource, Model, PackageSource, Record
 from matrix.errors import Infrastructure, WrongInput
-from runners import cache, environments, hub
+from runners import cache, environments
 from runners.engine import Engine, Environment
 from runners.environments import Say
 
@@ -109,6 +109,8 @@ def make_readable(folder: Path) -> None:
 
 
 def _from_hub(repo: str, revision: str, say: Say) -> Checkpoint:
+    from runners import hub  # here, because the hub's client takes half a second that few commands need
+
     key = f"{repo.replace('/', '--')}-{revision}"
     folder = cache.ensure(
         "models", key, lambda folder: hub.download(repo, revision, folder, say), label=repo, keep_partial=True

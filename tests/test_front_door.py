@@ -361,6 +361,7 @@ def test_a_stopped_run_leaves_no_engine_behind(
         end = time.monotonic() + 60
         while not _serving(tmp_path) and time.monotonic() < end:
             time.sleep(0.1)  # polls for the engine; bounded by `end`
+        assert len(bench.engines(mark)) == 1
         process.send_signal(number)
         process.communicate(timeout=60)
         assert process.returncode == 130

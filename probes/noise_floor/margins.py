@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+import scipy  # its parts are loaded when first used: `stats` takes a second, and most commands judge nothing
 
 from probes.noise_floor.limits import HARD_MARGIN, MARGIN_FAIL_ALPHA, MARGIN_NOISE_ALPHA, MARGIN_RATE, PASS_ALPHA
 from probes.noise_floor.logprobs import (
@@ -67,7 +67,7 @@ def judge_margins(
     counts = [_count(item, tau) for item in noise]
     noise_hard, noise_tokens = sum(item[0] for item in counts), sum(item[1] for item in counts)
     h0 = _upper_rate(noise_hard, noise_tokens, MARGIN_NOISE_ALPHA)
-    p_value = float(stats.binom.sf(hard - 1, tokens, h0)) if hard else 1.0
+    p_value = float(scipy.stats.binom.sf(hard - 1, tokens, h0)) if hard else 1.0
     bar = min(1.0, h0 + rate)
     needed = math.ceil(math.log(PASS_ALPHA) / math.log1p(-bar)) if bar < 1 else 0
     usual = f"noise: {noise_hard} of {noise_tokens}"
@@ -104,4 +104,4 @@ def _count(margins: Floats, tau: float) -> tuple[int, int, tuple[int, int] | Non
 
 def _upper_rate(count: int, trials: int, alpha: float) -> float:
     """Exact (Clopper-Pearson) one-sided upper bound of a rate; 1 without trials."""
-    return float(stats.beta.ppf(1 - alpha, count + 1, trials - count)) if trials > count else 1.0
+    return float(scipy.stats.beta.ppf(1 - alpha, count + 1, trials - count)) if trials > count else 1.0

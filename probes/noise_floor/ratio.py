@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import stats
+import scipy  # its parts are loaded when first used: `stats` takes a second, and most commands judge nothing
 
 from probes.noise_floor.limits import FAIL_ALPHA, MIN_REPLICATES, NOISE_RESOLUTION, PASS_ALPHA, ratio_limits
 from probes.noise_floor.logprobs import (
@@ -125,7 +125,7 @@ def _estimate(logs: Floats, pass_alpha: float, fail_alpha: float) -> Estimate:
     """Geometric mean of the ratios whose logarithms are given, with t intervals on n - 1 degrees."""
     n = len(logs)
     mean, error = float(logs.mean()), float(logs.std(ddof=1)) / math.sqrt(n)
-    wide, wider = (float(stats.t.ppf(1 - alpha / 2, n - 1)) * error for alpha in (pass_alpha, fail_alpha))
+    wide, wider = (float(scipy.stats.t.ppf(1 - alpha / 2, n - 1)) * error for alpha in (pass_alpha, fail_alpha))
     return Estimate(
         value=math.exp(mean),
         low_pass=math.exp(mean - wide),

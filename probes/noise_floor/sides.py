@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special, stats
+import scipy  # its parts are loaded when first used: `stats` takes a second, and most commands judge nothing
 
 from probes.noise_floor.limits import HARD_MARGIN, REPLICATE_SPREAD
 from probes.noise_floor.logprobs import Flags, Floats
@@ -96,7 +96,7 @@ def rate_excess(flags: Flags, noise: Sequence[Flags], valid: Flags) -> float:
     noise_effect = max(effect, noise_effect)
     trials, noise_trials = n / effect, n * len(noise) / noise_effect
     # P(X >= m) of a binomial of m + M trials, as an incomplete beta function: the counts are not whole now.
-    return float(special.betainc(m / effect, big_m / noise_effect + 1, trials / (trials + noise_trials)))
+    return float(scipy.special.betainc(m / effect, big_m / noise_effect + 1, trials / (trials + noise_trials)))
 
 
 def _clustered(counts: Floats, valid: Flags) -> tuple[float, float, float]:
@@ -174,7 +174,7 @@ def _worst_sequence(q: Question, logs: Floats, null: Floats) -> SideStatistic:
     bulk = DEVIATION_OF_MEDIAN * float(np.median(abs(logs - float(np.median(logs)))))
     spread = max(math.sqrt(float(null.var(axis=1, ddof=1).mean())), bulk, 1e-6)
     n, times = len(logs), math.exp(float(logs[row]))
-    p_value = min(1.0, n * float(stats.t.sf(float(logs[row]) / spread, n - 1)))
+    p_value = min(1.0, n * float(scipy.stats.t.sf(float(logs[row]) / spread, n - 1)))
     worst: Decision = "PASS"
     if p_value < q.fail_alpha and times > q.fail:
         worst = "FAIL"
@@ -202,7 +202,7 @@ def _bias(q: Question) -> SideStatistic:
     others = (noise.sum(axis=0) - noise) / (len(noise) - 1)
     usual = float(abs((noise - others).mean(axis=1)).max())
     error = float(gap.std(ddof=1)) / math.sqrt(len(gap))
-    p_value = 2 * float(stats.t.sf(abs(float(gap.mean())) / error, len(gap) - 1)) if error > 0 else 1.0
+    p_value = 2 * float(scipy.stats.t.sf(abs(float(gap.mean())) / error, len(gap) - 1)) if error > 0 else 1.0
     beyond = p_value < q.pass_alpha and abs(float(gap.mean())) > q.good * usual
     return SideStatistic(
         name="bias",

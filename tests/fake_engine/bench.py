@@ -191,6 +191,11 @@ def heed_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def engines(mark: str) -> list[psutil.Process]:
+    """Living engines whose environment carries this mark."""
+    return [process for process in marked(mark) if adapter.PROGRAM.name in " ".join(process.cmdline())]
+
+
 def marked(mark: str) -> list[psutil.Process]:
     """Living processes of the engine whose environment carries this mark."""
     found = []
