@@ -18,7 +18,7 @@ VOLATILE = (
     (re.compile(r"(?<![\w.])~?(?:/[\w.+@-]+)+/?"), "PATH"),
     (re.compile(r"\b0x[0-9a-fA-F]+\b"), "HEX"),
     (re.compile(r"\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{7,64}\b"), "HEX"),
-    (re.compile(r"(?<![A-Za-z_])[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"), "N"),
+    (re.compile(r"(?<!\w)[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"), "N"),
     (re.compile(r"\bN(?:\s*[x×,]\s*N)+"), "N"),
     (re.compile(r"\s+"), " "),
 )

@@ -57,3 +57,33 @@ def test_every_engine_has_a_square_of_its_own() -> None:
     found = grid(standing(whole_cell(cell("beta")) + whole_cell(cell("alpha"))))
     assert [square.release for square in found.squares] == ["alpha-1.0", "beta-1.0"]
     assert found.probes == ("loading", "correctness", "throughput")
+
+
+def test_an_error_of_ours_in_one_config_does_not_take_away_what_another_has_earned() -> None:
+    """The config that could not be measured is not part of the level."""
+    broken = [result("loading", Status.ERROR, of=cell(config="parity"))]
+    assert only(whole_cell(cell()) + broken).level == 3
+
+
+@pytest.mark.parametrize(
+    ("statuses", "colour"),
+    [
+        ({}, "right"),
+        ({"correctness": Status.FAIL}, "wrong"),
+        ({"correctness": Status.DEGRADED}, "partly"),
+        ({"correctness": Status.UNDECIDED}, "grey"),
+        ({"throughput": Status.CRASH}, "partly"),
+        ({"loading": Status.CRASH}, "wrong"),
+        ({"loading": Status.ERROR}, "grey"),
+    ],
+)
+def test_green_means_right_red_the_engine_and_grey_not_known(statuses: dict[str, Status], colour: str) -> None:
+    """Nothing found wrong is not enough for green, and our own failure is never red."""
+    found = [result(probe, statuses.get(probe, Status.PASS)) for probe in ("loading", "correctness", "throughput")]
+    assert only(found).colour == colour
+
+
+def test_right_with_a_crash_beside_it_says_the_crash() -> None:
+    """Level 3 does not hide what came after."""
+    crash = result("throughput", Status.CRASH, reason="died", minute=2)
+    assert only([*whole_cell(cell())[:2], crash]).blocked_by == "throughput CRASH: died"

@@ -1,0 +1,49 @@
+"""Bringing the results of a night's jobs together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from matrix.results import write_bytes, write_result
+from reports.collect import Collected, collect
+from tests.reports.samples import result
+
+
+@pytest.fixture
+def incoming(tmp_path: Path) -> Path:
+    """One run as artifacts bring it: results, a log tail, and much that is not kept."""
+    folder = tmp_path / "incoming"
+    kept = write_result(folder / "run", result())
+    for name in ("log_tail.txt", "server.log", "loading.measurement.json", "timings.json"):
+        write_bytes(kept.with_name(name), b"x")
+    write_bytes(folder / "run" / "tables" / "0.npz", b"x")
+    write_bytes(folder / "7.night.json", b"{}")
+    return folder
+
+
+def test_what_pages_are_made_of_is_kept_and_the_rest_stays_in_the_artifacts(incoming: Path, tmp_path: Path) -> None:
+    """Measurements and whole logs are large; the data branch is for ever."""
+    assert collect(incoming, tmp_path / "data") == Collected(new=4, known=0, differing=())
+    names = sorted(path.name for path in (tmp_path / "data").rglob("*") if path.is_file())
+    assert names == ["7.night.json", "loading.result.json", "log_tail.txt", "timings.json"]
+
+
+def test_collecting_twice_changes_nothing(incoming: Path, tmp_path: Path) -> None:
+    """A job that is tried again does no harm."""
+    collect(incoming, tmp_path / "data")
+    assert collect(incoming, tmp_path / "data") == Collected(new=0, known=4, differing=())
+
+
+def test_nothing_is_ever_overwritten(incoming: Path, tmp_path: Path) -> None:
+    """What differs from what is there is named, and what is there stays."""
+    collect(incoming, tmp_path / "data")
+    (incoming / "7.night.json").write_text("[]")
+    assert collect(incoming, tmp_path / "data").differing == ("7.night.json",)
+    assert (tmp_path / "data" / "7.night.json").read_text() == "{}"
+
+
+def test_no_artifact_at_all_is_nothing_new(tmp_path: Path) -> None:
+    """Every job may be lost."""
+    assert collect(tmp_path / "nowhere", tmp_path / "data") == Collected(new=0, known=0, differing=())

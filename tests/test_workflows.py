@@ -1,0 +1,100 @@
+"""What every workflow of ours holds to; that they work is shown in tests/rehearsal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from matrix.load import load
+from matrix.plan import MOST_CELLS
+from probes import registry as probes
+from runners import registry as engines
+from tests.conftest import ROOT
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+FILES = [*WORKFLOWS, *sorted((ROOT / ".github" / "actions").glob("*/action.yml"))]
+PINNED = re.compile(r"uses: (?:\$/\.github/actions/[a-z]+|[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)$")
+
+
+def read(path: Path) -> dict[str, Any]:
+    return dict(YAML(typ="safe").load(path.read_text()))
+
+
+def jobs() -> Iterator[tuple[str, dict[str, Any]]]:
+    for path in WORKFLOWS:
+        for name, job in read(path)["jobs"].items():
+            yield f"{path.stem}: {name}", job
+
+
+JOBS = dict(jobs())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_every_action_is_pinned_by_its_commit_with_the_version_beside_it(path: Path) -> None:
+    """A tag can be moved; a commit cannot."""
+    used = [line.strip().removeprefix("- ") for line in path.read_text().splitlines() if "uses:" in line]
+    assert [line for line in used if not PINNED.search(line)] == []
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_nothing_is_permitted_but_by_a_job_and_a_newer_run_knows_of_an_older_one(path: Path) -> None:
+    """`permissions: {}` and `concurrency` stand at the top."""
+    document = read(path)
+    assert document["permissions"] == {}
+    assert document["concurrency"]["group"]
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_every_job_has_a_time_limit_and_states_its_permissions(name: str) -> None:
+    """A job that hangs does not hang for six hours."""
+    assert JOBS[name]["timeout-minutes"]
+    assert JOBS[name]["permissions"]
+
+
+def test_only_one_job_may_write_to_the_repository_and_it_runs_no_engine() -> None:
+    """Everything else only reads."""
+    writing = {name: job for name, job in JOBS.items() if job["permissions"].get("contents") == "write"}
+    assert list(writing) == ["nightly: collect"]
+    assert not any("readiness run" in step.get("run", "") for step in writing["nightly: collect"]["steps"])
+
+
+def test_no_secret_is_in_a_job_that_runs_an_engine() -> None:
+    """An engine, and a checkpoint's own code, must find nothing worth stealing."""
+    running = {name: str(job) for name, job in JOBS.items() if re.search(r"readiness run|make test", str(job))}
+    assert sorted(running) == ["ci: quick", "ci: test", "nightly: cells"]
+    assert [name for name, text in running.items() if "secrets." in text or "token" in text] == []
+    assert [name for name, job in JOBS.items() if "secrets." in str(job)] == ["nightly: prefetch"]
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_no_expression_stands_in_a_script(name: str) -> None:
+    """Values reach a script through its environment, where they cannot become commands."""
+    assert [step["run"] for step in JOBS[name]["steps"] if "${{" in step.get("run", "")] == []
+
+
+@pytest.mark.parametrize("name", ["ci: quick", "nightly: cells"])
+def test_where_engines_run_a_cancel_reaches_pytest_and_nothing_stays_behind(name: str) -> None:
+    """The step becomes the program that gets the signal, and `readiness reap` runs whatever happened."""
+    steps = JOBS[name]["steps"]
+    running = next(i for i, step in enumerate(steps) if "readiness run" in step.get("run", ""))
+    assert steps[running]["run"].strip().splitlines()[-1].startswith("exec .venv/bin/readiness run")
+    assert {"if": "always()", "run": ".venv/bin/readiness reap"}.items() <= steps[running + 1].items()
+
+
+def test_a_job_keeps_as_many_cells_as_the_plan_gives_it() -> None:
+    """Each cell of a job has a step that makes its artifact."""
+    kept = [step["with"]["cell"] for step in JOBS["nightly: cells"]["steps"] if str(step.get("uses")).endswith("/keep")]
+    assert kept == [f"${{{{ matrix.cells[{index}] }}}}" for index in range(MOST_CELLS)]
+
+
+def test_the_nightly_profile_holds_every_cell_of_quick() -> None:
+    """Hosted CPU runners run `quick`."""
+    matrix = load(engines=engines.engines(), probes=probes.probes())
+    quick, nightly = matrix.profiles["quick"], matrix.profiles["nightly"]
+    assert nightly.releases == nightly.models == nightly.devices == ("*",)
+    assert nightly.configs == quick.configs
