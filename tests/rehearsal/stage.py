@@ -104,7 +104,13 @@ class Stage:
             for key, job in document["jobs"].items():
                 wanted = [job["needs"]] if isinstance(job.get("needs"), str) else job.get("needs", [])
                 known = {name: needs[name] for name in wanted}
-                context = {"github": github, "needs": known, "inputs": dict(inputs or {}), "secrets": self.secrets}
+                context = {
+                    "github": github,
+                    "needs": known,
+                    "inputs": dict(inputs or {}),
+                    "vars": {},
+                    "secrets": self.secrets,
+                }
                 good = all(one["result"] == "success" for one in known.values())
                 jobs: list[Job] = []
                 if holds(job.get("if"), context | _status(good)):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
+from matrix.load import PACKAGED
+from runners.images import Ready
 from tests.conftest import ROOT
 from tests.fake_engine import bench
 from tests.fake_engine.adapter import BEHAVIOUR
@@ -22,6 +26,17 @@ TOKEN = "token-of-" + "the-hub"
 
 FIRST, SECOND = "fake-0.0.1 on cpu", "fake-0.0.2 on cpu"
 """The two jobs that run cells."""
+
+REAL = """
+[[profile]]
+id = "nightly"
+description = "The two engines that start fastest."
+launcher = "docker"
+releases = ["llama-cpp-python-*", "transformers-*"]
+models = ["smollm2-135m-instruct"]
+devices = ["cpu"]
+configs = ["default"]
+"""
 
 CELLS = ("fake-0.0.1__bigram__cpu__default", "fake-0.0.2__bigram__cpu__default")
 
@@ -167,3 +182,20 @@ def test_a_cancelled_job_keeps_what_it_measured_and_leaves_no_engine(stage: Stag
     assert "Pages" not in night.results
     assert "Pages is not on (the API answers 404)" in night.jobs["grid"].summary
     assert (stage.artifacts("1001") / "site-1" / "index.html").is_file()
+
+
+@pytest.mark.engine
+@pytest.mark.docker
+def test_the_loop_on_two_real_engines_in_containers(tmp_path: Path, fake_image: Ready, mark: str) -> None:
+    """Nothing is stood in for but GitHub: real images, a real model, its reference, and the site of what was found."""
+    tables = tmp_path / "matrix"
+    shutil.copytree(PACKAGED, tables)
+    (tables / "profiles.toml").write_text(REAL)
+    runners = {**os.environ, "READINESS_MATRIX": str(tables), "COLUMNS": "200", bench.MARK: mark}
+    stage = Stage(folder=tmp_path / "github", environment=runners)
+    night = stage.play(NIGHTLY, "1001")
+    assert set(night.results.values()) == {"success"}, "\n".join(job.log for job in night.jobs.values())
+    assert levels(stage) == {"llama-cpp-python-0.3.36": 3, "transformers-5.23.0": 3}
+    (parcels,) = (path for path in stage.artifacts("1001").iterdir() if path.name.startswith("parcels-"))
+    kinds = {path.name.partition("__")[0] for path in parcels.iterdir()}
+    assert kinds == {"models", "references", "coverage"}
