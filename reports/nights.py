@@ -33,7 +33,8 @@ class Brought(Record, frozen=True, kw_only=True):
         if self.planned is None:
             return f"{self.decided} of {self.came} cells decided" if self.came else "no run"
         if not self.came:
-            return f"no results, though {self.planned} cells were planned"
+            planned = "1 cell was" if self.planned == 1 else f"{self.planned} cells were"
+            return f"no results, though {planned} planned"
         lacking = f", {len(self.missing)} did not report" if self.missing else ""
         return f"{self.decided} of {self.planned} cells decided{lacking}"
 

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from matrix.cells import Record
 from matrix.results import Result, Status, write_bytes, write_json
-from reports import nights, repeat
+from reports import nights, templating
 from reports.grid import FRESH_NIGHTS, LEVELS, Grid, Square, age_nights, grid
 from reports.nights import Brought
-from reports.render import short_number
 from reports.store import Store, standing
 
 SCHEMA_VERSION = 1
@@ -56,12 +55,12 @@ class Page(Record, frozen=True, kw_only=True):
     @property
     def alerts(self) -> list[str]:
         """What a reader must know before believing the squares."""
-        tonight = self.nights[0]
         said = [f"Not readable: {problem}" for problem in self.problems]
-        if tonight.planned is not None and not tonight.decided:
-            said.insert(0, f"Tonight brought no decided result. The squares are older. ({tonight.sentence})")
-        if tonight.missing and tonight.came:
-            said.insert(0, f"Did not report tonight: {', '.join(tonight.missing)}")
+        newest = next((night for night in self.nights if night.planned is not None), None)
+        if newest is not None and not newest.decided:
+            said.insert(0, f"The night of {newest.day} decided nothing; the squares are older. ({newest.sentence})")
+        if newest is not None and newest.missing and newest.came:
+            said.insert(0, f"Did not report in the night of {newest.day}: {', '.join(newest.missing)}")
         return said
 
 
@@ -126,24 +125,10 @@ def _published(square: Square, today: dt.date) -> Published:
 
 
 def _environment(today: dt.date) -> Environment:
-    environment = Environment(
-        loader=PackageLoader("reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "number": short_number,
-        "age": lambda square: age_nights(square, today),
-        "by_cell": _by_cell,
-        "page": cell_page,
-        "versions": repeat.versions,
-        "commands": repeat.commands,
-        "engine_command": repeat.engine_command,
-    }
-    environment.globals |= {"FRESH_NIGHTS": FRESH_NIGHTS}
-    return environment
+    made = templating.environment(autoescape=True)
+    made.filters |= {"age": lambda square: age_nights(square, today), "by_cell": _by_cell, "page": cell_page}
+    made.globals |= {"FRESH_NIGHTS": FRESH_NIGHTS}
+    return made
 
 
 def _devices(shown: Grid) -> list[tuple[str, list[str], list[tuple[str, dict[str, Square]]]]]:

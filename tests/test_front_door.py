@@ -218,6 +218,8 @@ def test_with_a_daemon_a_run_chooses_containers_and_an_engine_without_an_image_i
         (("grid", "--results", "nowhere"), "no results in nowhere"),
         (("show", "nothing"), "no result of a cell 'nothing'"),
         (("judge",), "no run  with results"),
+        (("bugs",), "bugs are only drafted so far: say --dry-run"),
+        (("collect", "nowhere"), "Missing option '--into'"),
         (("verify", "ftp://x", "--model", "m"), "'ftp://x' is no URL"),
         (("run", "--no-such-option"), "No such option"),
     ],
@@ -226,7 +228,9 @@ def test_wrong_input_is_one_message_and_exit_2(
     environment: dict[str, str], tables: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     """Nothing is started and nothing is written."""
-    given = arguments if "--matrix" in arguments or arguments[0] in ("grid", "show", "judge") else None
+    given = (
+        arguments if "--matrix" in arguments or arguments[0] in ("grid", "show", "judge", "bugs", "collect") else None
+    )
     words = arguments if given else (*arguments, "--matrix", str(tables))
     done = readiness(environment, tmp_path, *words)
     assert (done.returncode, done.stdout) == (2, "")

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("matrix", "runners", "probes", "reports")
+ROOMS = ("matrix", "runners", "probes", "reports", "commands")
 MAY_IMPORT = {
     "matrix": {"matrix"},
     "runners": {"matrix", "runners"},
     "probes": {"matrix", "runners", "probes"},
     "reports": {"matrix", "reports"},
+    "commands": {"matrix", "runners", "probes", "reports", "commands"},
 }
 FREE = (Path("probes/conftest.py"),)
 """The face of pytest joins all rooms, as readiness.py does."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from matrix.cells import Record
 from matrix.results import Result
-from reports import repeat
+from reports import templating
 from reports.bugs.signature import failure_id
 from reports.store import Store
 
@@ -66,16 +64,8 @@ def _shows(result: Result, name: str) -> bool:
 def draft(failure: Failure, log_tail: str) -> str:
     """The report as Markdown, told by the newest result of its first cell; `log_tail` is of that cell."""
     result = failure.latest[0]
-    environment = Environment(
-        loader=PackageLoader("reports"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )  # no autoescape: this is Markdown, and an engine's words stand in fences
-    environment.filters |= {
-        "block": _block,
-        "day": _day,
-        "versions": repeat.versions,
-        "commands": repeat.commands,
-        "engine_command": repeat.engine_command,
-    }
+    environment = templating.environment(autoescape=False)
+    environment.filters |= {"block": _block, "day": _day}
     return environment.get_template("draft.md.j2").render(
         failure=failure,
         result=result,

@@ -67,7 +67,7 @@ def test_grid_json_says_what_the_page_says(nights: store.Store, tmp_path: Path) 
         "retried-1.0": (3, "right", 1, False),
         "wrong-1.0": (2, "wrong", 0, False),
     }
-    assert found["alerts"] == [f"Did not report tonight: {ABSENT.id}"]
+    assert found["alerts"] == [f"Did not report in the night of 2026-01-10: {ABSENT.id}"]
     assert [(night["day"], night["decided"]) for night in found["nights"]][:5] == [
         ("2026-01-10", 1), ("2026-01-09", 1), ("2026-01-08", 0), ("2026-01-07", 0), ("2026-01-06", 2),
     ]  # fmt: skip
@@ -76,9 +76,9 @@ def test_grid_json_says_what_the_page_says(nights: store.Store, tmp_path: Path) 
 def test_the_summary_for_a_job_page_names_what_is_old_wrong_or_missing(nights: store.Store) -> None:
     """The same, as Markdown."""
     text = summary.grid(site.page(nights, made_at=NOW))
-    assert f"> **Did not report tonight: {ABSENT.id}**" in text
+    assert f"> **Did not report in the night of 2026-01-10: {ABSENT.id}**" in text
     assert "| small | 🟢 3 right, **4 nights old** | 🟢 3 right, 1 night old | 🔴 2 runs<br>correctness FAIL" in text
-    assert "- 2026-01-08: no results, though 1 cells were planned" in text
+    assert "- 2026-01-08: no results, though 1 cell was planned" in text
     assert "- left out: `old-1.0__small__gpu__default`: no runner for gpu" in text
 
 
@@ -89,7 +89,7 @@ def test_a_night_without_results_is_the_first_thing_said(tmp_path: Path) -> None
     plan(tmp_path, "2", 0, OLD.id)
     said = site.page(store.read(tmp_path), made_at=NOW).alerts
     assert said == [
-        "Tonight brought no decided result. The squares are older. (no results, though 1 cells were planned)"
+        "The night of 2026-01-10 decided nothing; the squares are older. (no results, though 1 cell was planned)"
     ]
 
 

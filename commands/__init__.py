@@ -1,0 +1,1 @@
+"""The subcommands of `readiness`: they read options, call the rooms, and print. One module a kind of work."""

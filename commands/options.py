@@ -1,0 +1,51 @@
+"""What the subcommands share: options, consoles, and how wrong input is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from probes.session import Options
+from reports import outcome
+
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True)
+
+MatrixOption = Annotated[
+    str | None,
+    typer.Option("--matrix", metavar="DIR", envvar="READINESS_MATRIX", help="Folder with your own TOML tables."),
+]
+ProfileOption = Annotated[str, typer.Option("--profile", help="Named choice of cells, from profiles.toml.")]
+SelectOption = Annotated[
+    list[str] | None, typer.Option("--select", metavar="GLOB", help="Only cells whose id matches.")
+]
+ResultsOption = Annotated[Path, typer.Option("--results", metavar="DIR", help="Folder of result files, one per run.")]
+NightOption = Annotated[
+    str | None, typer.Option("--night", metavar="NAME", help="The nightly run that this is a part of.")
+]
+SummaryOption = Annotated[
+    Path | None, typer.Option("--summary", metavar="FILE", help="Append what was done, as Markdown, to this file.")
+]
+SiteOption = Annotated[Path, typer.Option("--site", metavar="DIR", help="Folder of the static site.")]
+
+
+def refuse(message: str) -> NoReturn:
+    """End with wrong input: one line on standard error, exit status 2."""
+    err.print(f"readiness: {message}", markup=False, highlight=False)
+    raise SystemExit(outcome.WRONG_INPUT)
+
+
+def session_options(matrix: str | None, profile: str, select: list[str] | None, **more: Any) -> Options:
+    """The options of a session, with the packaged tables where no others are named."""
+    given = {"matrix": matrix} if matrix is not None else {}
+    return Options(**given, profile=profile, select=tuple(select or ()), **more)
+
+
+def summarise(summary: Path | None, text: str) -> None:
+    """Append a text to the page of a job, where there is one."""
+    if summary is not None:
+        with summary.open("a") as file:
+            file.write(f"{text}\n")

@@ -1,0 +1,108 @@
+"""From result files alone: bring them together, show them, draft bugs."""
+
+from __future__ import annotations
+
+import datetime as dt
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from commands.options import NightOption, ResultsOption, SiteOption, SummaryOption, err, out, refuse, summarise
+from matrix.results import write_bytes
+from reports import collect as collecting
+from reports import markdown, outcome, render, store
+from reports import site as sites
+from reports import summary as summaries
+from reports.bugs import draft as drafting
+from reports.grid import grid as make_grid
+
+app = typer.Typer()
+
+
+@app.command()
+def collect(
+    incoming: Annotated[Path, typer.Argument(help="Results of several jobs, one folder a run.")],
+    results: Annotated[Path, typer.Option("--into", metavar="DIR", help="The results of all nights.")],
+    summary: SummaryOption = None,
+) -> None:
+    """Bring the results of a night's jobs together. Nothing is overwritten, and doing it twice changes nothing."""
+    done = collecting.collect(incoming, results)
+    summarise(summary, summaries.collected(done))
+    out.print(f"{done.new} new files, {done.known} known already", highlight=False)
+    for name in done.differing:
+        err.print(f"kept as it was, though another one came: {name}", markup=False, highlight=False)
+
+
+@app.command()
+def grid(
+    results: ResultsOption = Path("results"),
+    site: SiteOption = Path("site"),
+    markdown_file: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", help="Also write the newest run as Markdown.")
+    ] = None,
+    night: NightOption = None,
+    summary: SummaryOption = None,
+) -> None:
+    """Build the site and print the grid from result files alone.
+
+    With --night, exit status 3 where that nightly run has brought no decided result; the site is built all the same.
+    """
+    found = store.read(results)
+    if not found.results and night is None:
+        refuse(f"no results in {results}; `readiness run` makes some")
+    made_at = dt.datetime.now(dt.UTC)
+    shown = sites.page(found, made_at=made_at)
+    out.print(render.terminal(shown.grid))
+    if markdown_file is not None:
+        last = [run for run in found.runs if run.results][-1]
+        squares = make_grid(store.standing(last.results))
+        write_bytes(markdown_file, markdown.render(squares, last, made_at=made_at).encode())
+    summarise(summary, summaries.grid(shown))
+    out.print(f"site: {sites.write(found, site, made_at=made_at)}", markup=False, highlight=False)
+    if night is not None and not any(result.verdict.status.decided for result in found.of_night(night)):
+        err.print(f"readiness: night {night} has brought no decided result", markup=False, highlight=False)
+        raise SystemExit(outcome.NOT_MEASURED)
+
+
+@app.command()
+def bugs(
+    results: ResultsOption = Path("results"),
+    drafts: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the drafts.")] = Path("drafts"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write drafts and send nothing.")] = False,
+    summary: SummaryOption = None,
+) -> None:
+    """Draft a bug report for every failure that two runs in a row have shown. Nothing is sent anywhere."""
+    if not dry_run:
+        refuse("bugs are only drafted so far: say --dry-run")
+    found = store.read(results)
+    failures = drafting.failures(found)
+    for failure in failures:
+        if failure.confirmed:
+            text = drafting.draft(failure, found.log_tail(failure.latest[0]))
+            write_bytes(drafts / f"{failure.id}.md", text.encode())
+        state = "drafted" if failure.confirmed else "seen once, waits for a second run"
+        cells = ", ".join(result.cell_id for result in failure.latest)
+        out.print(f"{failure.id}: {state}: {cells}", markup=False, highlight=False)
+    summarise(summary, drafting.summary(failures))
+
+
+@app.command()
+def show(
+    cell: Annotated[str, typer.Argument(help="A cell's id, or a glob that matches some.")],
+    results: ResultsOption = Path("results"),
+) -> None:
+    """Print all evidence of a cell: sentences, numbers, versions, log tail, and where the log lies."""
+    standing = store.standing(store.read(results).results)
+    newest = [result for found in standing for result in (found.result, found.later) if result is not None]
+    matching = [result for result in newest if fnmatchcase(result.cell_id, cell)]
+    if not matching:
+        refuse(f"no result of a cell {cell!r} in {results}")
+    for result in matching:
+        out.print(render.evidence(result))
+        out.print(
+            f"log: {results / result.provenance.run_id / result.cell_id / 'server.log'}\n",
+            markup=False,
+            highlight=False,
+        )
