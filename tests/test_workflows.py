@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 FILES = [*WORKFLOWS, *sorted((ROOT / ".github" / "actions").glob("*/action.yml"))]
-PINNED = re.compile(r"uses: (?:\$/\.github/actions/[a-z]+|[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)$")
+PINNED = re.compile(r"uses: (?:\./\.github/actions/[a-z]+|[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)$")
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -260,7 +260,7 @@ class _Playing:
             raise subprocess.CalledProcessError(process.returncode, step["run"])
 
     def _use(self, action: str, given: dict[str, Any], context: Mapping[str, Any]) -> None:
-        if action.startswith("$/"):
+        if action.startswith("./"):
             inputs = {key: as_text(value) for key, value in given.items()}  # an action's inputs are strings
             inner = YAML(typ="safe").load((ROOT / action[2:] / "action.yml").read_text())
             for step in inner["runs"]["steps"]:
