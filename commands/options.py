@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -14,6 +15,14 @@ from reports import outcome
 out = Console(soft_wrap=True)
 err = Console(stderr=True, soft_wrap=True)
 
+
+def _file_name(name: str | None) -> str | None:
+    """A night's name becomes the name of its record's file."""
+    if name is not None and not re.fullmatch(r"\w[\w.-]{0,99}", name, re.ASCII):
+        raise typer.BadParameter(f"{name!r} is not made of letters, digits, '_', '.' and '-' alone")
+    return name
+
+
 MatrixOption = Annotated[
     str | None,
     typer.Option("--matrix", metavar="DIR", envvar="READINESS_MATRIX", help="Folder with your own TOML tables."),
@@ -24,7 +33,8 @@ SelectOption = Annotated[
 ]
 ResultsOption = Annotated[Path, typer.Option("--results", metavar="DIR", help="Folder of result files, one per run.")]
 NightOption = Annotated[
-    str | None, typer.Option("--night", metavar="NAME", help="The nightly run that this is a part of.")
+    str | None,
+    typer.Option("--night", metavar="NAME", callback=_file_name, help="The nightly run that this is a part of."),
 ]
 SummaryOption = Annotated[
     Path | None, typer.Option("--summary", metavar="FILE", help="Append what was done, as Markdown, to this file.")
