@@ -173,7 +173,8 @@ def judge(
     """Recompute verdicts from stored measurements; exit status 1 where one differs from what was stored."""
     runs = [run for run in store.read(results).runs if run_id in (None, run.run_id) and run.results]
     if not runs:
-        refuse(f"no run{f" {run_id}" if run_id else ""} with results in {results}")
+        named = f" {run_id}" if run_id else ""
+        refuse(f"no run{named} with results in {results}")
     session = Session(Options())
     changed = 0
     for result in runs[-1].results:
