@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
+from matrix.cells import FILE_NAME
 from probes.session import Options
 from reports import outcome
 
@@ -18,7 +19,7 @@ err = Console(stderr=True, soft_wrap=True)
 
 def _file_name(name: str | None) -> str | None:
     """A night's name becomes the name of its record's file."""
-    if name is not None and not re.fullmatch(r"\w[\w.-]{0,99}", name, re.ASCII):
+    if name is not None and not re.fullmatch(FILE_NAME, name):
         raise typer.BadParameter(f"{name!r} is not made of letters, digits, '_', '.' and '-' alone")
     return name
 

@@ -10,6 +10,10 @@ import msgspec
 Id = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]+([.-][a-z0-9]+)*$")]
 """A part of a cell's name: lower case letters, digits, single dots and dashes."""
 
+FILE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$"
+FileName = Annotated[str, msgspec.Meta(pattern=FILE_NAME)]
+"""A word that is the name of a file or a folder, and no path."""
+
 Sha = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{40}$")]
 
 Reason = Annotated[str, msgspec.Meta(min_length=1)]

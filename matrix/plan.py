@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-from matrix.cells import Cell, Profile, Record
+from matrix.cells import Cell, FileName, Profile, Record
 from matrix.errors import WrongInput
 from matrix.load import Matrix, did_you_mean
 
@@ -32,7 +32,7 @@ class Job(Record, frozen=True, kw_only=True):
 class Night(Record, frozen=True, kw_only=True):
     """What one nightly run set out to do: kept beside its results, so that what did not come back is missed."""
 
-    night: str
+    night: FileName
     planned_at: dt.datetime
     """UTC."""
     profile: str

@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from matrix.cells import Cell, Record
+from matrix.cells import Cell, FileName, Record
 from matrix.errors import ReadinessError
 
 SCHEMA_VERSION = 1
@@ -95,7 +95,7 @@ class Measurement(Record, frozen=True, kw_only=True):
 class Provenance(Record, frozen=True, kw_only=True):
     """Where a result comes from: enough to repeat it, nothing that names the machine."""
 
-    run_id: str
+    run_id: FileName
     started_at: dt.datetime
     """UTC."""
     seconds: float
@@ -114,7 +114,7 @@ class Provenance(Record, frozen=True, kw_only=True):
     command: tuple[str, ...] = ()
     """The engine's command line, with the environment and the model named by placeholders."""
     startup_s: float | None = None
-    night: str | None = None
+    night: FileName | None = None
     """The nightly run that it belongs to; None for a run by hand."""
     profile: str = ""
     launcher: str = ""
@@ -188,17 +188,25 @@ def read_result(path: Path) -> Result:
             f"{path}: schema version {version!r}, this program reads {SCHEMA_VERSION}: "
             "use the program version that wrote it, or run the cell again"
         )
-    return read_json(path, Result)
+    found = read_json(path, Result)
+    # Names become paths of pages and of logs: only those that a cell can have are taken from a file.
+    if found.cell_id != found.cell.id or path.parts[-2:] != (found.cell_id, _result_name(found.probe)):
+        raise SchemaError(f"{path}: holds {found.probe} of {found.cell_id}, which is not what its place says")
+    return found
 
 
 def write_result(run: Path, result: Result) -> Path:
     """Store a result in its run; returns the file."""
-    path = run / result.cell_id / f"{result.probe}.result.json"
+    path = run / result.cell_id / _result_name(result.probe)
     # JSON has no NaN and no infinity; the sentence of such a verdict says what was not finite.
     finite = {name: value for name, value in result.verdict.numbers.items() if math.isfinite(value)}
     verdict = msgspec.structs.replace(result.verdict, numbers=finite)
     write_json(path, msgspec.structs.replace(result, verdict=verdict))
     return path
+
+
+def _result_name(probe: str) -> str:
+    return f"{probe}.result.json"
 
 
 def write_measurement(run: Path, cell_id: str, probe: str, measurement: Measurement) -> Path:

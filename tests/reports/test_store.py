@@ -42,6 +42,29 @@ def test_an_unknown_schema_version_is_refused_with_advice(tmp_path: Path) -> Non
     assert "use the program version that wrote it" in run.problems[0]
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [("cell_id", "../../../index"), ("cell_id", "other"), ("probe", "throughput")]
+)
+def test_a_result_that_is_not_what_its_place_says_is_set_aside(tmp_path: Path, field: str, value: str) -> None:
+    """A file made by somebody else's machine names no page outside the site and no cell that it is not of."""
+    path = write_result(tmp_path / "run", result())
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    run = store.read_run(tmp_path / "run")
+    assert run.results == ()
+    assert "which is not what its place says" in run.problems[0]
+
+
+def test_a_run_whose_name_is_a_path_is_set_aside(tmp_path: Path) -> None:
+    """Its name becomes a part of the path of a log."""
+    path = write_result(tmp_path / "run", result())
+    document = json.loads(path.read_text())
+    document["provenance"]["run_id"] = "../elsewhere"
+    path.write_text(json.dumps(document))
+    run = store.read_run(tmp_path / "run")
+    assert run.results == ()
+    assert "`$.provenance.run_id`" in run.problems[0]
+
+
 def test_no_folder_is_no_runs(tmp_path: Path) -> None:
     """A fresh checkout has no results."""
     assert store.read(tmp_path / "nothing").results == []
