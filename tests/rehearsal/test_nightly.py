@@ -19,7 +19,9 @@ from tests.fake_engine import bench
 from tests.fake_engine.adapter import BEHAVIOUR
 from tests.rehearsal.stage import Lost, Stage, cancelled
 
-NIGHTLY = ROOT / ".github" / "workflows" / "nightly.yml"
+NIGHTLY, CI = (ROOT / ".github" / "workflows" / name for name in ("nightly.yml", "ci.yml"))
+
+RELEASE = "llama-cpp-python-0.3.36"
 
 TOKEN = "token-of-" + "the-hub"
 """In two parts, because this file lies in every workspace too."""
@@ -29,10 +31,10 @@ FIRST, SECOND = "fake-0.0.1 on cpu", "fake-0.0.2 on cpu"
 
 REAL = """
 [[profile]]
-id = "nightly"
-description = "The two engines that start fastest."
+id = "{profile}"
+description = "Engines that start fast."
 launcher = "docker"
-releases = ["llama-cpp-python-*", "transformers-*"]
+releases = {releases}
 models = ["smollm2-135m-instruct"]
 devices = ["cpu"]
 configs = ["default"]
@@ -184,18 +186,36 @@ def test_a_cancelled_job_keeps_what_it_measured_and_leaves_no_engine(stage: Stag
     assert (stage.artifacts("1001") / "site-1" / "index.html").is_file()
 
 
+def real_stage(folder: Path, mark: str, *, profile: str, releases: list[str]) -> Stage:
+    """The packaged tables with one profile, which holds some real releases."""
+    tables = folder / "matrix"
+    shutil.copytree(PACKAGED, tables)
+    (tables / "profiles.toml").write_text(REAL.format(profile=profile, releases=json.dumps(releases)))
+    runners = {**os.environ, "READINESS_MATRIX": str(tables), "COLUMNS": "200", bench.MARK: mark}
+    return Stage(folder=folder / "github", environment=runners)
+
+
 @pytest.mark.engine
 @pytest.mark.docker
 def test_the_loop_on_two_real_engines_in_containers(tmp_path: Path, fake_image: Ready, mark: str) -> None:
     """Nothing is stood in for but GitHub: real images, a real model, its reference, and the site of what was found."""
-    tables = tmp_path / "matrix"
-    shutil.copytree(PACKAGED, tables)
-    (tables / "profiles.toml").write_text(REAL)
-    runners = {**os.environ, "READINESS_MATRIX": str(tables), "COLUMNS": "200", bench.MARK: mark}
-    stage = Stage(folder=tmp_path / "github", environment=runners)
+    stage = real_stage(tmp_path, mark, profile="nightly", releases=["llama-cpp-python-*", "transformers-*"])
     night = stage.play(NIGHTLY, "1001")
     assert set(night.results.values()) == {"success"}, "\n".join(job.log for job in night.jobs.values())
     assert levels(stage) == {"llama-cpp-python-0.3.36": 3, "transformers-5.23.0": 3}
     (parcels,) = (path for path in stage.artifacts("1001").iterdir() if path.name.startswith("parcels-"))
     kinds = {path.name.partition("__")[0] for path in parcels.iterdir()}
     assert kinds == {"models", "references", "coverage"}
+
+
+@pytest.mark.engine
+@pytest.mark.docker
+def test_a_change_runs_each_release_of_quick_in_a_job_of_its_own(tmp_path: Path, fake_image: Ready, mark: str) -> None:
+    """The jobs of `ci.yml` that run engines, with one real one."""
+    stage = real_stage(tmp_path, mark, profile="quick", releases=["llama-cpp-python-*"])
+    change = stage.play(CI, "2001", only=("plan", "quick"))
+    assert change.results == {"what quick holds": "success", f"quick, {RELEASE} on cpu": "success"}, "\n".join(
+        job.log for job in change.jobs.values()
+    )
+    kept = stage.artifacts("2001") / f"quick-{RELEASE}__smollm2-135m-instruct__cpu__default-1"
+    assert {path.name for path in kept.iterdir()} == {"results", "site", "junit.xml"}
