@@ -30,7 +30,7 @@ class Square(Record, frozen=True, kw_only=True):
     blocked_by: str
     """What stands between it and the next level, or why it is grey."""
     results: tuple[Result, ...]
-    """What the level stands on: for each config and probe the newest that settled something."""
+    """What the level stands on, by cell and in the order of probes: for each the newest that settled something."""
     later: tuple[Result, ...]
     """Newer ones that settled nothing."""
 
@@ -38,6 +38,11 @@ class Square(Record, frozen=True, kw_only=True):
     def level_name(self) -> str:
         """The level's word, or `grey`."""
         return "grey" if self.level is None else LEVELS[self.level]
+
+    @property
+    def blocks(self) -> str:
+        """What `blocked_by` stands before, in words."""
+        return "why" if self.level is None else f"before level {self.level + 1}, {LEVELS[self.level + 1]}"
 
     @property
     def measured_on(self) -> dt.date:
@@ -78,11 +83,16 @@ def grid(standings: Sequence[Standing]) -> Grid:
         cell = standing.result.cell
         return cell.device.id, cell.model.id, cell.release.id
 
-    ordered = sorted(standings, key=place)
+    probes = _in_order(standings)
+    ordered = sorted(standings, key=lambda one: (place(one), one.result.cell_id, probes.index(one.result.probe)))
     squares = [_square(tuple(group)) for _, group in groupby(ordered, key=place)]
-    by_time = sorted(standings, key=lambda standing: standing.result.provenance.started_at)
-    probes = list(dict.fromkeys(standing.result.probe for standing in by_time))
     return Grid(squares=tuple(squares), probes=tuple(probes))
+
+
+def _in_order(standings: Sequence[Standing]) -> list[str]:
+    """Probes as they were last asked: what holds may be older for one of them than for those before it."""
+    by_time = sorted(standings, key=lambda standing: (standing.later or standing.result).provenance.started_at)
+    return list(dict.fromkeys(standing.result.probe for standing in by_time))
 
 
 def _square(standings: tuple[Standing, ...]) -> Square:

@@ -32,6 +32,8 @@ class Brought(Record, frozen=True, kw_only=True):
         """In words."""
         if self.planned is None:
             return f"{self.decided} of {self.came} cells decided" if self.came else "no run"
+        if not self.planned:
+            return "no results, and nothing was planned"
         if not self.came:
             planned = "1 cell was" if self.planned == 1 else f"{self.planned} cells were"
             return f"no results, though {planned} planned"

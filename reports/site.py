@@ -146,9 +146,8 @@ def _devices(shown: Grid) -> list[tuple[str, list[str], list[tuple[str, dict[str
 
 
 def _by_cell(results: Sequence[Result]) -> list[list[Result]]:
-    """Results by cell, each cell's in the order of measuring."""
-    ordered = sorted(results, key=lambda result: (result.cell_id, result.provenance.started_at))
-    return [list(group) for _, group in groupby(ordered, key=lambda result: result.cell_id)]
+    """A square's results, cell by cell."""
+    return [list(group) for _, group in groupby(results, key=lambda result: result.cell_id)]
 
 
 def _cell_page(

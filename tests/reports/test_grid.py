@@ -59,6 +59,15 @@ def test_every_engine_has_a_square_of_its_own() -> None:
     assert found.probes == ("loading", "correctness", "throughput")
 
 
+def test_probes_keep_their_order_where_one_of_them_stands_on_an_older_answer() -> None:
+    """Correctness could not be decided tonight; it still comes after loading."""
+    undecided = result("correctness", Status.UNDECIDED, minute=11)
+    tonight = [result("loading", minute=10), undecided, result("throughput", minute=12)]
+    found = grid(standing([*whole_cell(cell()), *tonight]))
+    assert found.probes == ("loading", "correctness", "throughput")
+    assert [one.probe for one in found.squares[0].results] == list(found.probes)
+
+
 def test_an_error_of_ours_in_one_config_does_not_take_away_what_another_has_earned() -> None:
     """The config that could not be measured is not part of the level."""
     broken = [result("loading", Status.ERROR, of=cell(config="parity"))]

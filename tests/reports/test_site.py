@@ -116,7 +116,7 @@ def test_a_reader_sees_every_square_its_age_and_what_blocks_it(
     assert [lines[:2] for lines in squares] == [
         ["● 3 right", "4 nights old, 2026-01-06"], ["● 3 right", "1 night old, 2026-01-09"], ["✕ 2 runs", "tonight"],
     ]  # fmt: skip
-    assert "next level: correctness FAIL: because <it> & so" in squares[2]
+    assert "before level 3, right: correctness FAIL: because <it> & so" in squares[2]
     assert "No newer answer: loading ERROR: the disk is full" in squares[1]
     faded = browser.find_elements(By.CSS_SELECTOR, "td.stale")
     assert [square.text.splitlines()[0] for square in faded] == ["● 3 right"]
