@@ -91,17 +91,23 @@ def prefetch(
     profile: ProfileOption = "quick",
     select: SelectOption = None,
     matrix: MatrixOption = None,
+    night: NightOption = None,
     export: Annotated[
         Path | None, typer.Option("--export", metavar="DIR", help="Also pack them, for `readiness cache --import DIR`.")
     ] = None,
 ) -> None:
     """Fetch models and compute references, with no engine near them. HF_TOKEN is needed for gated models here only.
 
+    With --night only what a night runs: nothing for devices without a runner.
     Exit status 3 where one cannot be had; the others are there all the same.
     """
     session = Session(session_options(matrix, profile, select))
     started_at = dt.datetime.now(dt.UTC)
-    checkpoints = stage.prefetch(session, Board(out))
+    cells = [planned.cell for planned in session.plan if planned.excluded is None]
+    if night is not None:
+        tonight = planning.night(night, profile, session.plan, planned_at=started_at).cells
+        cells = [cell for cell in cells if cell.id in tonight]
+    checkpoints = stage.prefetch(session, cells, Board(out))
     if export is not None:
         closed = [
             found.folder.name

@@ -42,9 +42,11 @@ def stage(session: Session, board: Board) -> dict[str, float]:
     return {ENVIRONMENT: environments_s, REFERENCE: time.monotonic() - started - environments_s}
 
 
-def prefetch(session: Session, board: Board) -> dict[str, Checkpoint | None]:
-    """Make models and references alone, with no engine near them; returns checkpoints by model, None: it failed."""
-    cells = [planned.cell for planned in session.plan if planned.excluded is None]
+def prefetch(session: Session, cells: Sequence[Cell], board: Board) -> dict[str, Checkpoint | None]:
+    """Make the models and references of some cells, with no engine near them.
+
+    Returns checkpoints by model, None: it failed.
+    """
     with board.live(), ThreadPoolExecutor() as pool, _stopping_children():
         checkpoints = _checkpoints(session, cells, board, pool)
         _references(session, cells, checkpoints, board)

@@ -28,5 +28,6 @@ def test_a_model_that_cannot_be_had_is_reported_and_stops_nothing(
 ) -> None:
     """The command's exit status tells; the cells of that model say why, and the others run."""
     monkeypatch.setenv("READINESS_ENGINES", "tests.fake_engine.adapter")
-    found = stage.prefetch(WithoutHub(Options(matrix=str(tables))), Board(Console(quiet=True)))
+    made = WithoutHub(Options(matrix=str(tables)))
+    found = stage.prefetch(made, [planned.cell for planned in made.plan], Board(Console(quiet=True)))
     assert found == {"bigram": None}

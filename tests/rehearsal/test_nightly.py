@@ -88,6 +88,8 @@ def test_a_fork_is_green_on_its_first_night(stage: Stage) -> None:
     }, "\n".join(job.log for job in night.jobs.values())  # fmt: skip
     assert levels(stage) == {"fake-0.0.1": 3, "fake-0.0.2": 3}
     assert "fake-0.0.1__bigram__borrowed__default`: no runner for borrowed" in night.jobs["plan"].summary
+    prefetched = night.jobs["models and references"].log
+    assert prefetched.count("reference of bigram") == 1, prefetched  # none for the device without a runner
     assert "🟢 3 right" in night.jobs["grid"].summary
     assert "No engine fails unexpectedly." in night.jobs["drafts of bugs"].summary
     assert sorted(path.name for path in stage.artifacts("1001").iterdir()) == [
