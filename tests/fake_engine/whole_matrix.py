@@ -30,29 +30,7 @@ dtype = "bfloat16"
 context_length = 512
 source = { from = "folder", path = "bigram" }
 """
-DEVICES = """
-[[device]]
-id = "cpu"
-kind = "cpu"
-accelerators = 0
-runner = ["ubuntu-24.04"]
-
-[device.workload]
-corpus_sequences = 16
-corpus_length = 64
-decode_sequences = 16
-decode_prompt_length = 16
-decode_tokens = 48
-speed_prompt_tokens = 8
-speed_output_tokens = 8
-speed_repeats = 2
-speed_concurrencies = [1, 2]
-
-[[device]]
-id = "borrowed"
-kind = "cpu"
-accelerators = 0
-
+WORKLOAD = """
 [device.workload]
 corpus_sequences = 16
 corpus_length = 64
@@ -64,6 +42,18 @@ speed_output_tokens = 8
 speed_repeats = 2
 speed_concurrencies = [1, 2]
 """
+DEVICES = f"""
+[[device]]
+id = "cpu"
+kind = "cpu"
+accelerators = 0
+runner = ["ubuntu-24.04"]
+{WORKLOAD}
+[[device]]
+id = "borrowed"
+kind = "cpu"
+accelerators = 0
+{WORKLOAD}"""
 PROFILES = """
 [[profile]]
 id = "quick"
