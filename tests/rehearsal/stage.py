@@ -25,7 +25,7 @@ from tests.rehearsal.expressions import as_text, evaluate, holds, rendered
 
 ROOT = Path(__file__).parents[2]
 REPOSITORY = "lab/readiness"
-STEP_DEADLINE_S = 540
+STEP_DEADLINE_S = 1800
 
 SIGINT_PATIENCE_S, SIGTERM_PATIENCE_S = 7.5, 2.5
 """How long a runner waits after each signal when a run is cancelled."""
