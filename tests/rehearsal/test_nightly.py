@@ -204,7 +204,10 @@ def test_the_loop_on_two_real_engines_in_containers(tmp_path: Path, fake_image: 
     stage = real_stage(tmp_path, mark, profile="nightly", releases=["llama-cpp-python-*", "transformers-*"])
     night = stage.play(NIGHTLY, "1001")
     assert set(night.results.values()) == {"success"}, "\n".join(job.log for job in night.jobs.values())
-    assert levels(stage) == {"llama-cpp-python-0.3.36": 3, "transformers-5.23.0": 3}
+    found = levels(stage)
+    assert found[RELEASE] == 3
+    # It gives text alone, which 1,500 tokens may leave undecided: which of them are near ties depends on the processor.
+    assert found["transformers-5.23.0"] in (2, 3)
     (parcels,) = (path for path in stage.artifacts("1001").iterdir() if path.name.startswith("parcels-"))
     kinds = {path.name.partition("__")[0] for path in parcels.iterdir()}
     assert kinds == {"models", "references", "coverage"}
