@@ -26,6 +26,7 @@ from tests.rehearsal.expressions import as_text, evaluate, holds, rendered
 ROOT = Path(__file__).parents[2]
 REPOSITORY = "lab/readiness"
 STEP_DEADLINE_S = 1800
+"""Several times what a cell of a real engine took on the slowest machine seen (540 s and more on two AVX2 cores)."""
 
 SIGINT_PATIENCE_S, SIGTERM_PATIENCE_S = 7.5, 2.5
 """How long a runner waits after each signal when a run is cancelled."""

@@ -93,6 +93,13 @@ def test_a_night_without_results_is_the_first_thing_said(tmp_path: Path) -> None
     ]
 
 
+def test_a_night_for_which_nothing_was_planned_says_so(tmp_path: Path) -> None:
+    """Every device may be without a runner."""
+    plan(tmp_path, "1", 0)
+    tonight = site.page(store.read(tmp_path), made_at=NOW).nights[0]
+    assert tonight.sentence == "no results, and nothing was planned"
+
+
 @pytest.fixture
 def browser(chromium: tuple[Path, Path]) -> Iterator[webdriver.Chrome]:
     options = webdriver.ChromeOptions()
