@@ -33,13 +33,33 @@ FIRST, SECOND = "fake-0.0.1 on cpu", "fake-0.0.2 on cpu"
 REAL = """
 [[profile]]
 id = "{profile}"
-description = "Engines that start fast."
+description = "Real engines, little work."
 launcher = "docker"
 releases = {releases}
 models = ["smollm2-135m-instruct"]
 devices = ["cpu"]
 configs = ["default"]
 """
+
+LITTLE_WORK = """
+[[device]]
+id = "cpu"
+kind = "cpu"
+accelerators = 0
+runner = ["ubuntu-24.04"]
+
+[device.workload]
+corpus_sequences = 16
+corpus_length = 64
+decode_sequences = 8
+decode_prompt_length = 32
+decode_tokens = 16
+speed_prompt_tokens = 32
+speed_output_tokens = 8
+speed_repeats = 2
+speed_concurrencies = [1, 2]
+"""
+"""A real engine decodes some ten tokens a second on a small machine; what is rehearsed here is the loop around it."""
 
 CELLS = ("fake-0.0.1__bigram__cpu__default", "fake-0.0.2__bigram__cpu__default")
 
@@ -198,20 +218,24 @@ def real_stage(folder: Path, mark: str, *, profile: str, releases: list[str]) ->
     tables = folder / "matrix"
     shutil.copytree(PACKAGED, tables)
     (tables / "profiles.toml").write_text(REAL.format(profile=profile, releases=json.dumps(releases)))
+    (tables / "devices.toml").write_text(LITTLE_WORK)
     runners = {**os.environ, "READINESS_MATRIX": str(tables), "COLUMNS": "200", bench.MARK: mark}
     return Stage(folder=folder / "github", environment=runners)
 
 
 @pytest.mark.engine
 @pytest.mark.docker
-def test_the_loop_on_two_real_engines_in_containers(tmp_path: Path, fake_image: Ready, mark: str) -> None:
+def test_the_loop_on_the_real_engines_in_containers(tmp_path: Path, fake_image: Ready, mark: str) -> None:
     """Nothing is stood in for but GitHub: real images, a real model, its reference, and the site of what was found."""
-    stage = real_stage(tmp_path, mark, profile="nightly", releases=["llama-cpp-python-*", "transformers-*"])
+    stage = real_stage(tmp_path, mark, profile="nightly", releases=["*"])
     night = stage.play(NIGHTLY, "1001")
     assert set(night.results.values()) == {"success"}, "\n".join(job.log for job in night.jobs.values())
-    # One gives text alone, which its 1,500 tokens may leave undecided: how many are near ties depends on the processor.
-    (asked,) = squares(stage)["transformers-5.23.0"]["statuses"].values()
-    assert levels(stage) == {RELEASE: 3, "transformers-5.23.0": {"PASS": 3, "UNDECIDED": 2}[asked["correctness"]]}
+    asked = {release: square["statuses"] for release, square in squares(stage).items()}
+    assert {(one["loading"], one["throughput"]) for one in asked.values()} == {("PASS", "PASS")}
+    # Who is nearest to the reference passes on the least data; how far the others come depends on the processor.
+    correct = {release: one["correctness"] for release, one in asked.items()}
+    assert correct.pop(RELEASE) == "PASS"
+    assert len(correct) == 3 and set(correct.values()) <= {"PASS", "UNDECIDED"}
     (parcels,) = (path for path in stage.artifacts("1001").iterdir() if path.name.startswith("parcels-"))
     kinds = {path.name.partition("__")[0] for path in parcels.iterdir()}
     assert kinds == {"models", "references", "coverage"}
