@@ -26,9 +26,10 @@ ReleasesArgument = Annotated[list[str] | None, typer.Argument(metavar="[RELEASE]
 def images_build(releases: ReleasesArgument = None, matrix: MatrixOption = None) -> None:
     """Build the images of releases that run on CPUs from their locks; those that are here stay as they are."""
     found = _matrix(matrix)
+    chosen = _chosen(found, releases, lambda release: release.requirements is not None)
     board = Board(out)
     with board.live(), daemon.connected() as client:
-        for release in _chosen(found, releases, lambda release: release.requirements is not None):
+        for release in chosen:
             with board.line(release.id) as say:
                 built = images_room.build(client, release, found.folder, say)
             out.print(f"{release.id}: {built.name} {built.digest}", markup=False, highlight=False)
@@ -37,9 +38,10 @@ def images_build(releases: ReleasesArgument = None, matrix: MatrixOption = None)
 @app.command("pull")
 def images_pull(releases: ReleasesArgument = None, matrix: MatrixOption = None) -> None:
     """Pull the official images of releases: by digest where one is pinned, by tag otherwise."""
+    chosen = _chosen(_matrix(matrix), releases, lambda release: release.image is not None)
     board = Board(out)
     with board.live(), daemon.connected() as client:
-        for release in _chosen(_matrix(matrix), releases, lambda release: release.image is not None):
+        for release in chosen:
             assert release.image is not None
             with board.line(release.id) as say:
                 pulled = images_room.pull(client, release.image, say)
