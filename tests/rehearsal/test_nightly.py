@@ -230,7 +230,8 @@ def test_the_loop_on_the_real_engines_in_containers(tmp_path: Path, fake_image: 
     stage = real_stage(tmp_path, mark, profile="nightly", releases=["*"])
     night = stage.play(NIGHTLY, "1001")
     assert set(night.results.values()) == {"success"}, "\n".join(job.log for job in night.jobs.values())
-    asked = {release: square["statuses"] for release, square in squares(stage).items()}
+    # Releases for accelerators stand on the page too, without an answer.
+    asked = {release: one for release, square in squares(stage).items() for one in square["statuses"].values()}
     assert {(one["loading"], one["throughput"]) for one in asked.values()} == {("PASS", "PASS")}
     # Who is nearest to the reference passes on the least data; how far the others come depends on the processor.
     correct = {release: one["correctness"] for release, one in asked.items()}
