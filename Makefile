@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROFILE ?= quick
 
-.PHONY: grid test lint setup lock clean bench-costs bench-runners
+.PHONY: grid test lint setup lock clean bench-costs bench-runners bench-reference
 
 grid: setup
 	$(BIN)/readiness run --profile $(PROFILE) --launcher venv
@@ -41,6 +41,10 @@ bench-costs: setup
 # The launchers side by side, images built from nothing and again, kill tests 20 times; writes docs/runners.md.
 bench-runners: setup
 	$(BIN)/python -m tests.benchmarks.runners
+
+# Generated checkpoints of 2 to 24 GB with memory limited to a quarter of each; needs root; writes docs/reference.md.
+bench-reference: setup
+	$(BIN)/python -m tests.benchmarks.reference
 
 clean:
 	rm -rf $(VENV) site junit.xml .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -161,7 +161,7 @@ def run_program(python: Path, *arguments: str, deadline_s: float = CONVERSION_DE
         raise Infrastructure(f"{Path(arguments[0]).name} did not end within {deadline_s:.0f} s") from None
     if done.returncode == 0:
         return done.stdout
-    name = next((Path(word).name for word in arguments if word.endswith(".py")), arguments[0])
+    name = next((Path(word).name for word in arguments if not word.startswith("-")), arguments[0])
     last = (done.stderr.strip().splitlines() or ["(it said nothing)"])[-1]
     kind = WrongInput if done.returncode == 2 else Infrastructure
     error = kind(f"{name} exited with code {done.returncode}: {last}")

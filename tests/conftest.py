@@ -18,6 +18,7 @@ from runners import cache, daemon, environments, images, registry
 from runners.engine import Environment
 from runners.images import Ready
 from tests.fake_engine import bench, whole_matrix
+from tests.probes.reference_runs import Runs, runs
 
 ROOT = Path(__file__).parents[1]
 
@@ -71,6 +72,13 @@ def _environment(name: str) -> Environment:
 def reference_python() -> Path:
     """The Python of the reference's environment."""
     return _environment("reference-5.23.0").python
+
+
+@pytest.fixture(scope="session")
+def reference_program(reference_python: Path) -> Iterator[Runs]:
+    """The reference program, called as often as needed."""
+    with runs(reference_python) as program:
+        yield program
 
 
 @pytest.fixture(scope="session")

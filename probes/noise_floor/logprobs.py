@@ -33,7 +33,7 @@ class TokenLogprobs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def family(arrays: Mapping[str, NDArray[Any]]) -> tuple[TokenLogprobs, dict[str, TokenLogprobs]]:
-    """The reference and its replicates from the arrays that probes/reference/program.py writes.
+    """The reference and its replicates from the arrays that probes/reference/program writes.
 
     Raises ValueError where no array is called reference/target_logprobs.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -21,12 +22,16 @@ from runners.environments import Say
 from runners.models import Checkpoint
 
 HERE = Path(__file__).parent
-PROGRAM = HERE / "program.py"
+PROGRAM = HERE / "program"
 COVERAGE = HERE / "coverage.py"
 CORPUS = HERE.parent / "prompts" / "corpus.toml"
 
 TOP_K = 32
 """Ids kept per position; engines list 20 at most as they are launched here."""
+
+
+SLOWEST_BYTES_S = 50e6
+"""Of weights that the disk delivers, by the checkpoint's size: a model read part by part is read some ten times."""
 
 
 class Coverage(Record, frozen=True, kw_only=True):
@@ -49,15 +54,12 @@ class Reference(Record, frozen=True, kw_only=True):
     say: Say = lambda line: None
 
     def corpus(self) -> Table:
-        """Token ids of the corpus with the reference's and its replicates' logprobs; arrays as `program.py` says."""
+        """Token ids of the corpus with the reference's and its replicates' logprobs; arrays as `program` says."""
         size = (self.workload.corpus_sequences, self.workload.corpus_length)
 
         def build(folder: Path) -> None:
             self.say(f"reference: {size[0]} x {size[1]} tokens in float32 and its bfloat16 replicates")
-            self._run(
-                "build", "--corpus", str(CORPUS), "--out", str(folder / "table.npz"),
-                "--sequences", str(size[0]), "--length", str(size[1]),
-            )  # fmt: skip
+            self._run(folder, "build", "--corpus", str(CORPUS), "--sequences", str(size[0]), "--length", str(size[1]))
 
         return self._table("corpus", (CORPUS.read_bytes(), repr(size).encode()), build)
 
@@ -70,7 +72,7 @@ class Reference(Record, frozen=True, kw_only=True):
         def build(folder: Path) -> None:
             (folder / "ids.json").write_text(asked)
             self.say(f"reference: scoring {len(token_ids)} generated sequences")
-            self._run("score", "--ids", str(folder / "ids.json"), "--out", str(folder / "table.npz"))
+            self._run(folder, "score", "--ids", str(folder / "ids.json"))
 
         return self._table("score", (asked.encode(),), build)
 
@@ -100,16 +102,21 @@ class Reference(Record, frozen=True, kw_only=True):
     def _label(self) -> str:
         return f"reference of {self.checkpoint.folder.name}"
 
-    def _run(self, command: str, *arguments: str) -> None:
+    def _run(self, folder: Path, command: str, *arguments: str) -> None:
+        work = folder / "work"  # what a stopped run has done; the cache keeps it for the next one
+        work.mkdir(exist_ok=True)
         models.run_program(
             self.environment.python, "-P", str(PROGRAM), command, "--model", str(self.checkpoint.folder),
-            "--top-k", str(TOP_K), *arguments,
+            "--out", str(folder / "table.npz"), "--work", str(work), "--top-k", str(TOP_K), *arguments,
+            deadline_s=models.CONVERSION_DEADLINE_S + self.checkpoint.size / SLOWEST_BYTES_S,
         )  # fmt: skip
+        shutil.rmtree(work)
 
     def _table(self, command: str, asked: tuple[bytes, ...], build: Callable[[Path], None]) -> Table:
-        key = self._key(command, (PROGRAM.read_bytes(), *asked))
+        program = tuple(path.read_bytes() for path in sorted(PROGRAM.glob("*.py")))
+        key = self._key(command, (*program, *asked))
         with self.watch.on(REFERENCE):
-            path = cache.ensure("references", key, build, label=self._label) / "table.npz"
+            path = cache.ensure("references", key, build, label=self._label, keep_partial=True) / "table.npz"
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
 

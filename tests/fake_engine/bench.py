@@ -106,7 +106,7 @@ def _corpus(sequences: int, length: int) -> Table:
 
 
 def arrays(sequences: Sequence[Sequence[int]], prompt_lengths: Sequence[int]) -> Table:
-    """The reference's and its replicates' arrays under the names that probes/reference/program.py writes."""
+    """The reference's and its replicates' arrays under the names that probes/reference/program writes."""
     lengths = [len(ids) for ids in sequences]
     token_ids = np.full((len(sequences), max(lengths)), -1, np.int32)
     for row, ids in enumerate(sequences):

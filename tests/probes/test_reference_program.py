@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from probes import noise_floor as nf
+from tests.probes.reference_runs import Runs
 
 pytestmark = pytest.mark.engine
 
-PROGRAM = Path(__file__).parents[2] / "probes" / "reference" / "program.py"
 VOCABULARY = 384
 REPLICATES = ["bf16-sdpa", "bf16-left-padded", "bf16-chunked-prefill", "bf16-decode", "bf16-eager"]
 
@@ -34,11 +34,6 @@ fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer)
 fast.chat_template = "{{% for m in messages %}}<{{{{ m.role }}}}>{{{{ m.content }}}}{{% endfor %}}"
 fast.save_pretrained(sys.argv[1])
 """
-
-
-def run(python: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [str(python), "-P", str(PROGRAM), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=180)
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +63,10 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def built(
-    reference_python: Path, model: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory
+    reference_program: Runs, model: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
     out = tmp_path_factory.mktemp("built") / "reference.npz"
-    done = run(
-        reference_python,
+    done = reference_program(
         "build",
         "--model",
         model,
@@ -93,9 +87,9 @@ def built(
     return dict(np.load(out))
 
 
-def test_describe_tells_versions_and_threads(reference_python: Path) -> None:
+def test_describe_tells_versions_and_threads(reference_program: Runs) -> None:
     """`describe` prints one JSON object."""
-    described = json.loads(run(reference_python, "describe").stdout)
+    described = json.loads(reference_program("describe").stdout)
     assert {"torch", "transformers", "threads"} <= set(described)
 
 
@@ -130,7 +124,7 @@ def test_the_replicates_are_near_the_reference_and_each_is_its_own(built: dict[s
 
 
 def test_score_gives_what_build_gave(
-    reference_python: Path, model: Path, built: dict[str, Any], tmp_path: Path
+    reference_program: Runs, model: Path, built: dict[str, Any], tmp_path: Path
 ) -> None:
     """The same ids cut to different lengths: the same logprobs up to each end, padding behind it."""
     lengths = [40, 31, 12, 2, 40, 25]
@@ -139,8 +133,7 @@ def test_score_gives_what_build_gave(
         "prompt_lengths": [5, 5, 5, 1, 5, 25],
     }
     (tmp_path / "ids.json").write_text(json.dumps(given))
-    done = run(
-        reference_python,
+    done = reference_program(
         "score",
         "--model",
         model,
@@ -179,12 +172,11 @@ def test_score_gives_what_build_gave(
     ],
 )
 def test_wrong_ids_are_one_line_and_status_2(
-    reference_python: Path, model: Path, tmp_path: Path, ids: Any, message: str
+    reference_program: Runs, model: Path, tmp_path: Path, ids: Any, message: str
 ) -> None:
     """What is wrong with the ids is said in one line; nothing is written."""
     (tmp_path / "ids.json").write_text(json.dumps(ids))
-    done = run(
-        reference_python,
+    done = reference_program(
         "score",
         "--model",
         model,
@@ -198,10 +190,9 @@ def test_wrong_ids_are_one_line_and_status_2(
     assert not (tmp_path / "out.npz").exists()
 
 
-def test_a_missing_model_is_status_2(reference_python: Path, corpus: Path, tmp_path: Path) -> None:
+def test_a_missing_model_is_status_2(reference_program: Runs, corpus: Path, tmp_path: Path) -> None:
     """A folder without a model is named."""
-    done = run(
-        reference_python,
+    done = reference_program(
         "build",
         "--model",
         tmp_path / "none",
@@ -223,11 +214,10 @@ def test_a_missing_model_is_status_2(reference_python: Path, corpus: Path, tmp_p
     ],
 )
 def test_a_corpus_that_is_too_short_is_status_2(
-    reference_python: Path, model: Path, corpus: Path, tmp_path: Path, options: list[str], message: str
+    reference_program: Runs, model: Path, corpus: Path, tmp_path: Path, options: list[str], message: str
 ) -> None:
     """The passage that is too short is named with what it gives and what is needed."""
-    done = run(
-        reference_python,
+    done = reference_program(
         "build",
         "--model",
         model,

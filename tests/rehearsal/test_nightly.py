@@ -225,18 +225,17 @@ def real_stage(folder: Path, mark: str, *, profile: str, releases: list[str]) ->
 
 @pytest.mark.engine
 @pytest.mark.docker
-def test_the_loop_on_the_real_engines_in_containers(tmp_path: Path, fake_image: Ready, mark: str) -> None:
+def test_the_loop_on_two_real_engines_in_containers(tmp_path: Path, fake_image: Ready, mark: str) -> None:
     """Nothing is stood in for but GitHub: real images, a real model, its reference, and the site of what was found."""
-    stage = real_stage(tmp_path, mark, profile="nightly", releases=["*"])
+    stage = real_stage(tmp_path, mark, profile="nightly", releases=["llama-cpp-python-*", "transformers-*"])
     night = stage.play(NIGHTLY, "1001")
     assert set(night.results.values()) == {"success"}, "\n".join(job.log for job in night.jobs.values())
-    # Releases for accelerators stand on the page too, without an answer.
     asked = {release: one for release, square in squares(stage).items() for one in square["statuses"].values()}
-    assert {(one["loading"], one["throughput"]) for one in asked.values()} == {("PASS", "PASS")}
-    # Who is nearest to the reference passes on the least data; how far the others come depends on the processor.
-    correct = {release: one["correctness"] for release, one in asked.items()}
-    assert correct.pop(RELEASE) == "PASS"
-    assert len(correct) == 3 and set(correct.values()) <= {"PASS", "UNDECIDED"}
+    assert asked == {
+        RELEASE: {"loading": "PASS", "correctness": "PASS", "throughput": "PASS"},
+        # Text alone takes some 900 tokens for a verdict.
+        "transformers-5.23.0": {"loading": "PASS", "correctness": "UNDECIDED", "throughput": "PASS"},
+    }
     (parcels,) = (path for path in stage.artifacts("1001").iterdir() if path.name.startswith("parcels-"))
     kinds = {path.name.partition("__")[0] for path in parcels.iterdir()}
     assert kinds == {"models", "references", "coverage"}

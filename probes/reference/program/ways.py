@@ -1,0 +1,185 @@
+"""The ways through a model: the reference's, and those of the noise replicates.
+
+A way is made of *passes*: lists of forward calls that need nothing from each other, done one list after another. A
+model whose weights do not fit into memory reads them once for each list.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from .lockstep import Job
+from .sheet import Ids, Sheet
+
+DECODE_BATCH = 32  # rows decoded together: a step reads every weight once, however many rows share it
+PADDED_BATCH = 4
+PAD_STEP = 7  # tokens by which the rows of a padded batch differ; coprime to the block sizes of attention kernels
+CHUNKS_EIGHTHS = 3  # a prefill chunk is 3/8 of the sequence: two whole chunks and a shorter one, aligned to nothing
+HALF_EIGHTHS = 5
+ROW_PARALLEL = (
+    "o_proj",
+    "down_proj",
+    "out_proj",
+    "c_proj",
+    "dense_4h_to_h",
+)  # what tensor parallelism splits and adds
+
+Passes = Iterator[list[Job]]
+
+
+class Replicate(NamedTuple):
+    """One way of computing the same logprobs: a name, how the model is built, and how it is fed."""
+
+    name: str
+    dtype: str
+    attention: str
+    way: Callable[[Any, Sheet], Passes]
+    arithmetic: Callable[[Any], AbstractContextManager[Any]] = nullcontext
+
+
+# --- how sequences are fed --------------------------------------------------------------------------------
+
+
+def whole(model: Any, sheet: Sheet) -> Passes:
+    """Each sequence by itself, no cache: the plainest path, used for the reference and for sdpa and eager."""
+
+    def forward(row: int) -> None:
+        output = model(input_ids=torch.tensor([sheet.sequences[row]]), use_cache=False)
+        sheet.write_run(row, 0, output.logits[0])
+
+    yield [partial(forward, row) for row in range(len(sheet.sequences))]
+
+
+def left_padded(model: Any, sheet: Sheet) -> Passes:
+    """Batches of rows of mixed length, padded on the left, as a static batcher would send them.
+
+    Rows of equal length would need no padding, so each row is continued by a different number of its own
+    tokens behind the scored ones: a causal model cannot see them there, and the padding in front becomes
+    real.
+    """
+
+    def forward(group: Sequence[int]) -> None:
+        rows = [_continued(sheet.sequences[row], PAD_STEP * place) for place, row in enumerate(group)]
+        width = max(len(ids) for ids in rows)
+        pads = [width - len(ids) for ids in rows]
+        batch = torch.tensor([ids[:1] * pad + ids for ids, pad in zip(rows, pads, strict=True)])
+        mask = torch.tensor([[0] * pad + [1] * (width - pad) for pad in pads])
+        # Without explicit positions a forward call counts the padding too.
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        logits = model(input_ids=batch, attention_mask=mask, position_ids=positions, use_cache=False).logits
+        for place, row in enumerate(group):
+            sheet.write_run(row, 0, logits[place, pads[place] :])
+
+    yield [partial(forward, group) for group in groups(len(sheet.sequences), PADDED_BATCH)]
+
+
+def in_chunks(eighths: int, model: Any, sheet: Sheet) -> Passes:
+    """Each sequence by itself in chunks, each attending to the cache that the chunks before it left."""
+    sizes = [max(1, len(ids) * eighths // 8) for ids in sheet.sequences]
+    caches: dict[int, Any] = {}
+
+    def forward(row: int, start: int) -> None:
+        chunk = torch.tensor([sheet.sequences[row][start : start + sizes[row]]])
+        output, caches[row] = _with_cache(model, chunk, caches.get(row))
+        sheet.write_run(row, start, output.logits[0])
+
+    for turn in range(max(-(-len(ids) // size) for ids, size in zip(sheet.sequences, sizes, strict=True))):
+        starts = [turn * size for size in sizes]
+        yield [partial(forward, row, start) for row, start in enumerate(starts) if start < sheet.lengths[row]]
+
+
+def decode(model: Any, sheet: Sheet) -> Passes:
+    """Token by token with a cache, many rows at once; an ended row is fed its first token and ignored."""
+    caches: dict[int, Any] = {}
+
+    def forward(group: Sequence[int], step: int) -> None:
+        column = [sheet.sequences[row][step if step < sheet.lengths[row] else 0] for row in group]
+        output, caches[group[0]] = _with_cache(model, torch.tensor(column)[:, None], caches.get(group[0]))
+        alive = [place for place, row in enumerate(group) if step < sheet.lengths[row] - 1]
+        sheet.write([group[place] for place in alive], [step] * len(alive), output.logits[alive, -1])
+
+    batches = list(groups(len(sheet.sequences), DECODE_BATCH))
+    for step in range(int(sheet.lengths.max()) - 1):
+        yield [partial(forward, group, step) for group in batches if step < sheet.lengths[group].max() - 1]
+
+
+def _with_cache(model: Any, ids: Any, cache: Any) -> tuple[Any, Any]:
+    """Output and cache; models of recurrent layers alone have another name for it."""
+    name = "cache_params" if "cache_params" in inspect.signature(model.forward).parameters else "past_key_values"
+    output = model(input_ids=ids, use_cache=True, **{name: cache})
+    return output, output[name]
+
+
+def groups(count: int, size: int) -> Iterator[list[int]]:
+    """The numbers below `count` in runs of at most `size`."""
+    for start in range(0, count, size):
+        yield list(range(start, min(start + size, count)))
+
+
+def _continued(ids: Ids, extra: int) -> Ids:
+    return ids + (ids * (extra // len(ids) + 1))[:extra]
+
+
+# --- other arithmetic for the same sums -------------------------------------------------------------------
+
+
+def math_attention(_: Any) -> AbstractContextManager[Any]:
+    """Scaled dot-product attention by plain matrix products instead of the fused kernel."""
+    return sdpa_kernel([SDPBackend.MATH])  # type: ignore[no-any-return]
+
+
+@contextmanager
+def ranks(count: int, model: Any) -> Iterator[None]:
+    """Add the layers' outputs from `count` parts, each rounded by itself, as tensor-parallel devices do."""
+    layers = [
+        layer for name, layer in model.named_modules() if name.endswith(ROW_PARALLEL) and type(layer) is torch.nn.Linear
+    ]
+    for layer in layers:
+        layer.forward = _split(layer, count)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
+
+
+def _split(layer: Any, count: int) -> Callable[[Any], Any]:
+    linear = torch.nn.functional.linear
+
+    def forward(values: Any) -> Any:
+        pieces = zip(values.tensor_split(count, -1), layer.weight.tensor_split(count, 1), strict=True)
+        first, *others = (linear(piece, weight) for piece, weight in pieces)
+        total = sum(others, first)
+        return total if layer.bias is None else total + layer.bias
+
+    return forward
+
+
+# --- the reference and its replicates ---------------------------------------------------------------------
+
+REFERENCE = Replicate("reference", "float32", "eager", whole)
+# Every replicate rounds to bfloat16, the dtype of the released weights, and none of them is wrong: what they
+# disagree about is the rounding noise against which an engine is measured. Padding and chunking alone leave
+# every bit as it was in a CPU's kernels (measured: 99% and 100% of the logprobs equal to those of plain
+# sdpa), and a replicate that repeats another one says nothing new; hence another arithmetic beside each.
+NOISE = (
+    Replicate("bf16-sdpa", "bfloat16", "sdpa", whole),
+    Replicate("bf16-left-padded", "bfloat16", "sdpa", left_padded, math_attention),
+    Replicate("bf16-chunked-prefill", "bfloat16", "sdpa", partial(in_chunks, CHUNKS_EIGHTHS), partial(ranks, 2)),
+    Replicate("bf16-decode", "bfloat16", "sdpa", decode),
+    Replicate("bf16-eager", "bfloat16", "eager", whole),
+)
+# Token by token, a model that does not fit into memory would be read from disk once for every token.
+STREAMED_NOISE = tuple(
+    Replicate("bf16-halves", "bfloat16", "sdpa", partial(in_chunks, HALF_EIGHTHS), partial(ranks, 4))
+    if replicate.way is decode
+    else replicate
+    for replicate in NOISE
+)
