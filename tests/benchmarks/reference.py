@@ -52,6 +52,8 @@ GOAL_BANDWIDTH = 0.7
 GOAL_DIFFERENCE = 1e-5
 READ_BLOCK = 1 << 23
 REPEATS = 3
+STATE_DEADLINE_S = 300
+"""Several times what a whole pass over the largest checkpoint takes at the slowest reading seen, 0.5 GB/s."""
 
 
 class Run(Record, frozen=True, kw_only=True):
@@ -228,8 +230,10 @@ def _resumed(python: Path, model: Path, ids: Path, folder: Path, limit: int) -> 
         while not (work / "reference.notebook").exists():
             if process.poll() is not None:
                 return "it had ended before there was a state to write"
-            time.sleep(0.01)  # polls for the state; bounded by the program's own end
-        time.sleep(1.0)
+            if time.monotonic() - started > STATE_DEADLINE_S:
+                return f"no state was written within {STATE_DEADLINE_S} s"
+            time.sleep(0.01)  # polls for the state; bounded by STATE_DEADLINE_S
+        time.sleep(1.0)  # so that it is stopped between two states, not at one
         stopped_after = time.monotonic() - started
         process.send_signal(signal.SIGKILL)
         process.wait()

@@ -50,7 +50,7 @@ def together(jobs: Sequence[Job]) -> None:
         standing = [step for call in standing if (step := call.next if call.gate is gate else call) is not None]
 
 
-class _Pass(greenlet):  # type: ignore[misc]
+class _Pass(greenlet):  # type: ignore[misc]  # a library without types
     """A forward pass that knows its number."""
 
     def __init__(self, job: Job, number: int) -> None:

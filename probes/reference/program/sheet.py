@@ -82,7 +82,7 @@ def save(path: Path, arrays: Arrays) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as stream:
-            np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+            np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]  # taken for its flag, which no array's name is
         os.chmod(temporary, 0o644)  # mkstemp makes it private; the harness may run as another user
         os.replace(temporary, path)
     except BaseException:
