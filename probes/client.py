@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import aiohttp
+import numpy as np
 
 from matrix.cells import Record
 from matrix.errors import (
@@ -22,7 +23,7 @@ from matrix.errors import (
 )
 from probes.stopwatch import ENGINE, Stopwatch
 from runners import failure
-from runners.engine import Ask, Chunk, Generation, HttpRequest, Scores, Server
+from runners.engine import Ask, Chunk, Generation, HttpRequest, Scores, Server, check_positions
 
 T = TypeVar("T")
 
@@ -50,26 +51,43 @@ class Client:
     """Asks one server; the time with at least one request under way counts as waiting for the engine."""
 
     def __init__(
-        self, server: Server, session: aiohttp.ClientSession, watch: Stopwatch, deadline_s: float = REQUEST_DEADLINE_S
+        self,
+        server: Server,
+        session: aiohttp.ClientSession,
+        watch: Stopwatch,
+        deadline_s: float = REQUEST_DEADLINE_S,
+        vocabulary: int | None = None,
     ) -> None:
         self._server = server
         self._session = session
         self._watch = watch
         self._deadline_s = deadline_s
+        self._vocabulary = vocabulary
 
     async def score(self, token_ids: tuple[int, ...], top_k: int) -> Scores:
-        """Teacher-forced logprobs of given token ids: n-1 rows."""
+        """Teacher-forced logprobs of given token ids: n-1 rows; EngineBrokeProtocol where it is no such answer."""
         engine = self._server.engine
         assert engine.score is not None
         assert engine.parse_scores is not None
         parse = engine.parse_scores
         answer = await self._post(engine.score(self._server.model, token_ids, top_k))
-        return _parsed(lambda: parse(answer, token_ids), answer)
+        scores = _parsed(lambda: parse(answer, token_ids), answer)
+        check_positions(len(token_ids) - 1, len(scores.target_logprobs))
+        self._check_listed(scores, first=1)
+        return scores
 
     async def generate(self, ask: Ask) -> Generation:
-        """One greedy generation."""
+        """One greedy generation; raises EngineBrokeProtocol where its ids and its logprobs cannot be the model's."""
         answer = await self._post(self._server.engine.generate(ask))
-        return _parsed(lambda: self._server.engine.parse_generation(answer), answer)
+        made = _parsed(lambda: self._server.engine.parse_generation(answer), answer)
+        first = len(ask.prompt.token_ids)
+        self._check_generated(made.token_ids or (), first)
+        if made.scores is not None:
+            self._check_listed(made.scores, first)
+            scored = len(made.scores.target_logprobs)
+            if made.token_ids is not None and scored != len(made.token_ids):
+                raise EngineBrokeProtocol(f"gives logprobs of {scored} tokens where it generated {len(made.token_ids)}")
+        return made
 
     async def stream(self, ask: Ask) -> list[Arrival]:
         """One streamed generation; raises EngineBrokeProtocol where it ends without a finish reason."""
@@ -82,7 +100,28 @@ class Client:
         if not any(arrival.chunk.finished for arrival in arrivals):
             dead = await self._death(wait_s=STREAM_DEATH_WATCH_S)
             raise dead or EngineBrokeProtocol(f"the stream ended after {len(arrivals)} events without a finish reason")
+        made = (token_id for arrival in arrivals for token_id in arrival.chunk.token_ids or ())
+        self._check_generated(made, len(ask.prompt.token_ids))
         return arrivals
+
+    def _check_generated(self, token_ids: Iterable[int], first: int) -> None:
+        for position, token_id in enumerate(token_ids, start=first):
+            if self._vocabulary is not None and not 0 <= token_id < self._vocabulary:
+                raise EngineBrokeProtocol(self._outside("generates", token_id, position))
+
+    def _check_listed(self, scores: Scores, first: int) -> None:
+        if self._vocabulary is None:
+            return
+        listed = (scores.top_ids != -1) | ~np.isnan(scores.top_logprobs)  # the others are padding
+        outside = np.argwhere(listed & ((scores.top_ids < 0) | (scores.top_ids >= self._vocabulary)))
+        if len(outside):
+            row, column = outside[0]
+            raise EngineBrokeProtocol(self._outside("lists", int(scores.top_ids[row, column]), int(row) + first))
+
+    def _outside(self, does: str, token_id: int, position: int) -> str:
+        return (
+            f"{does} token id {token_id} at position {position}, outside the model's vocabulary of {self._vocabulary}"
+        )
 
     async def _post(self, request: HttpRequest) -> Any:
         async with self._answer(request) as response:
@@ -160,12 +199,14 @@ class Client:
 
 
 @asynccontextmanager
-async def connect(server: Server, watch: Stopwatch, deadline_s: float = REQUEST_DEADLINE_S) -> AsyncIterator[Client]:
-    """A client for the time of one measurement."""
+async def connect(
+    server: Server, watch: Stopwatch, deadline_s: float = REQUEST_DEADLINE_S, vocabulary: int | None = None
+) -> AsyncIterator[Client]:
+    """A client for the time of one measurement; it takes no id outside a `vocabulary` of so many rows."""
     unix = server.socket is not None
     connector = aiohttp.UnixConnector(str(server.socket), limit=0) if unix else aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector, headers=server.headers, read_bufsize=2**22) as session:
-        yield Client(server, session, watch, deadline_s)
+        yield Client(server, session, watch, deadline_s, vocabulary)
 
 
 async def in_flight(limit: int, jobs: Sequence[Callable[[], Any]]) -> list[Any]:

@@ -75,7 +75,7 @@ def measure(server: Server, cell: Cell, bench: Bench) -> Measurement:
 async def _ask(
     server: Server, cell: Cell, bench: Bench, corpus: Table
 ) -> tuple[list[Scores] | None, list[tuple[Prompt, Generation]]]:
-    async with connect(server, bench.watch) as client:
+    async with connect(server, bench.watch, vocabulary=bench.reference.coverage().rows) as client:
         prefill = await _prefill(client, server, corpus) if server.engine.score is not None else None
         return prefill, await _decode(client, server, cell, bench, corpus)
 

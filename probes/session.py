@@ -14,7 +14,7 @@ import msgspec
 
 from matrix import load
 from matrix.cells import Cell, Model, Record
-from matrix.errors import Infrastructure, NeedsNetwork, NotSupported, WrongInput
+from matrix.errors import EngineCrashed, Infrastructure, NeedsNetwork, NotSupported, WrongInput
 from matrix.load import did_you_mean
 from matrix.plan import Planned, plan
 from matrix.results import (
@@ -160,11 +160,11 @@ class Session:
             with attach.attach(engine, self.attached.base_url, self.attached.model, source.folder) as server:
                 yield server, bench
         else:
-            with self._launched(cell, source, watch) as server:
+            with self._launched(cell, reference, watch) as server:
                 yield server, bench
 
     @contextmanager
-    def _launched(self, cell: Cell, source: Checkpoint, watch: Stopwatch) -> Iterator[Server]:
+    def _launched(self, cell: Cell, reference: Reference, watch: Stopwatch) -> Iterator[Server]:
         engine = self.engines[cell.release.engine]
         unsupported = engine.supports(cell)
         if unsupported is not None:
@@ -173,11 +173,16 @@ class Session:
             raise NotSupported("the model brings code of its own, which runs only in a container (--launcher docker)")
         with watch.on(ENVIRONMENT):
             self._raise_known_failure(cell)
-            prepared = self.prepare(cell, source)
+            prepared = self.prepare(cell, reference.checkpoint)
         stack = ExitStack()
         try:
-            with watch.on(STARTUP):
-                server = self._up(stack, cell, prepared, source)
+            try:
+                with watch.on(STARTUP):
+                    server = self._up(stack, cell, prepared, reference.checkpoint)
+            except EngineCrashed as error:
+                if (excuse := reference.coverage().excuse(error)) is not None:
+                    raise excuse from error
+                raise
             yield server
         finally:
             with watch.on(STARTUP):

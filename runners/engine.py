@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from matrix.cells import Cell, Record
+from matrix.errors import EngineBrokeProtocol
 
 READY_BASE_S = 600.0
 READY_BYTES_PER_S = 20e6
@@ -17,6 +18,9 @@ READY_BYTES_PER_S = 20e6
 
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 QUIET = {"DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED": "1"}
+
+LISTED_SHOWN = 3
+"""Ids of a list that fit into a sentence."""
 
 Json = Any
 """A decoded JSON answer: an engine may send any shape, and parsers raise KeyError/TypeError on a wrong one."""
@@ -154,7 +158,8 @@ class Engine(Record, frozen=True, kw_only=True):
     score: Callable[[str, tuple[int, ...], int], HttpRequest] | None = None
     """(model name, token ids, top k) -> a teacher-forced scoring request; None where the engine cannot."""
     parse_scores: Callable[[Json, tuple[int, ...]], Scores] | None = None
-    """The answer as n-1 rows: token i given the tokens before it, for i = 1 … n-1."""
+    """The answer as rows: token i given the tokens before it, for i = 1 … n-1. Where answers carry ids, it checks with
+    `check_targets` or `check_listed` that they are those asked for; that no row lacks, the client checks."""
     supports: Callable[[Cell], str | None] = lambda cell: None
     """Why this cell cannot run on this engine; None where it can."""
     convert: Callable[[Environment, Path, Path, str], tuple[str, ...]] | None = None
@@ -183,6 +188,28 @@ def scores_from_rows(rows: list[tuple[float | None, list[tuple[int, float]]]]) -
             ids[row, column] = token_id
             logprobs[row, column] = np.nan if logprob is None else logprob
     return Scores(target_logprobs=targets, top_ids=ids, top_logprobs=logprobs)
+
+
+def check_positions(asked: int, scored: int) -> None:
+    """Raise EngineBrokeProtocol unless an answer scores as many positions as it was asked for."""
+    if scored != asked:
+        raise EngineBrokeProtocol(f"scores {scored} positions where {asked} were asked for")
+
+
+def check_targets(asked: Sequence[int], scored: Sequence[int], *, first: int) -> None:
+    """Raise EngineBrokeProtocol unless logprobs are of the ids asked for, which begin at position `first`."""
+    check_positions(len(asked), len(scored))
+    for position, (target, found) in enumerate(zip(asked, scored, strict=True), start=first):
+        if found != target:
+            raise EngineBrokeProtocol(f"its logprob at position {position} is of id {found}, not of id {target}")
+
+
+def check_listed(target: int, listed: Collection[int], *, position: int) -> None:
+    """Raise EngineBrokeProtocol unless the id asked for is among those that a position lists."""
+    if target not in listed:
+        ids = ", ".join(map(str, sorted(listed)[:LISTED_SHOWN]))
+        more = f" and {len(listed) - LISTED_SHOWN} more" if len(listed) > LISTED_SHOWN else ""
+        raise EngineBrokeProtocol(f"its logprobs at position {position} are of ids {ids}{more}, not of id {target}")
 
 
 class OutOfMemory(Record, frozen=True, kw_only=True):

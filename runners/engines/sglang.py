@@ -14,6 +14,8 @@ from runners.engine import (
     Json,
     Launch,
     Scores,
+    check_positions,
+    check_targets,
     scores_from_rows,
 )
 
@@ -74,6 +76,7 @@ def parse_generation(answer: Json) -> Generation:
     meta = answer["meta_info"]
     scores = None
     if meta.get("output_token_logprobs"):
+        check_targets(answer["output_ids"], _ids(meta["output_token_logprobs"]), first=meta["prompt_tokens"])
         scores = _scores(meta["output_token_logprobs"], meta["output_top_logprobs"])
     return Generation(
         text=answer["text"],
@@ -110,13 +113,16 @@ def score(model: str, token_ids: tuple[int, ...], top_k: int) -> HttpRequest:
 def parse_scores(answer: Json, token_ids: tuple[int, ...]) -> Scores:
     meta = answer["meta_info"]
     given = meta["input_token_logprobs"][1:]  # nothing precedes the first token
-    echoed = tuple(token_id for _, token_id, _ in given)
-    if echoed != token_ids[1:]:
-        raise ValueError("the answer scores other token ids than were sent")
+    check_targets(token_ids[1:], _ids(given), first=1)
     return _scores(given, meta["input_top_logprobs"][1:])
 
 
+def _ids(targets: Json) -> list[int]:
+    return [token_id for _, token_id, _ in targets]
+
+
 def _scores(targets: Json, tops: Json) -> Scores:
+    check_positions(len(targets), len(tops))
     rows = zip(targets, tops, strict=True)
     return scores_from_rows(
         [(target[0], [(token_id, logprob) for logprob, token_id, _ in listed]) for target, listed in rows]

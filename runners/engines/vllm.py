@@ -14,6 +14,9 @@ from runners.engine import (
     Json,
     Launch,
     Scores,
+    check_listed,
+    check_positions,
+    check_targets,
     scores_from_rows,
 )
 
@@ -79,10 +82,15 @@ def generate(ask: Ask) -> HttpRequest:
 def parse_generation(answer: Json) -> Generation:
     choice = answer["choices"][0]
     usage = answer["usage"]
+    scores = None
+    if choice.get("logprobs"):
+        targets = [_id(key) for key in choice["logprobs"]["tokens"]]
+        check_targets(choice["token_ids"], targets, first=usage["prompt_tokens"])
+        scores = _generated_scores(choice["logprobs"])
     return Generation(
         text=choice["text"],
         token_ids=tuple(choice["token_ids"]),
-        scores=_generated_scores(choice["logprobs"]) if choice.get("logprobs") else None,
+        scores=scores,
         prompt_tokens=usage["prompt_tokens"],
         completion_tokens=usage["completion_tokens"],
         finish_reason=choice["finish_reason"],
@@ -91,12 +99,11 @@ def parse_generation(answer: Json) -> Generation:
 
 def _generated_scores(logprobs: Json) -> Scores:
     rows = zip(logprobs["token_logprobs"], logprobs["top_logprobs"], strict=True)
-    return scores_from_rows(
-        [
-            (target, [(int(key.removeprefix("token_id:")), value) for key, value in listed.items()])
-            for target, listed in rows
-        ]
-    )
+    return scores_from_rows([(target, [(_id(key), value) for key, value in listed.items()]) for target, listed in rows])
+
+
+def _id(key: str) -> int:
+    return int(key.removeprefix("token_id:"))
 
 
 def parse_chunk(event: Json) -> Chunk:
@@ -125,9 +132,11 @@ def score(model: str, token_ids: tuple[int, ...], top_k: int) -> HttpRequest:
 
 def parse_scores(answer: Json, token_ids: tuple[int, ...]) -> Scores:
     listed = answer["choices"][0]["prompt_logprobs"][1:]  # nothing precedes the first token
+    check_positions(len(token_ids) - 1, len(listed))
     rows = []
-    for target, position in zip(token_ids[1:], listed, strict=True):
-        by_id = {int(key): value["logprob"] for key, value in position.items()}
+    for position, (target, found) in enumerate(zip(token_ids[1:], listed, strict=True), start=1):
+        by_id = {int(key): value["logprob"] for key, value in found.items()}
+        check_listed(target, by_id, position=position)
         rows.append((by_id[target], list(by_id.items())))
     return scores_from_rows(rows)
 

@@ -14,7 +14,18 @@ from typing import Any, Literal
 import msgspec
 
 from matrix.cells import Cell
-from runners.engine import Ask, Chunk, Engine, Generation, HttpRequest, Json, Launch, Scores, scores_from_rows
+from runners.engine import (
+    Ask,
+    Chunk,
+    Engine,
+    Generation,
+    HttpRequest,
+    Json,
+    Launch,
+    Scores,
+    check_targets,
+    scores_from_rows,
+)
 
 BEHAVIOUR = "FAKE_ENGINE_BEHAVIOUR"
 PROGRAM = Path(__file__).with_name("serve.py")
@@ -45,11 +56,14 @@ def _generate(ask: Ask, prompt: dict[str, Any]) -> HttpRequest:
 
 def parse_generation(answer: Json) -> Generation:
     events = answer["events"]
-    scored = bool(events) and "row" in events[0]
+    rows = [event["row"] for event in events if "row" in event]
+    token_ids = tuple(event["token_id"] for event in events)
+    if len(rows) == len(events):  # else the client says how many there are
+        check_targets(token_ids, [row["id"] for row in rows], first=answer["prompt_tokens"])
     return Generation(
         text="".join(event["text"] for event in events),
-        token_ids=tuple(event["token_id"] for event in events),
-        scores=_scores([event["row"] for event in events]) if scored else None,
+        token_ids=token_ids,
+        scores=_scores(rows) if rows else None,
         prompt_tokens=answer["prompt_tokens"],
         completion_tokens=answer["completion_tokens"],
         finish_reason=events[-1]["finish_reason"] if events else None,
@@ -76,8 +90,7 @@ def score(model: str, token_ids: tuple[int, ...], top_k: int) -> HttpRequest:
 
 
 def parse_scores(answer: Json, token_ids: tuple[int, ...]) -> Scores:
-    if len(answer["rows"]) != len(token_ids) - 1:
-        raise ValueError(f"{len(answer['rows'])} rows for {len(token_ids)} token ids")
+    check_targets(token_ids[1:], [row["id"] for row in answer["rows"]], first=1)
     return _scores(answer["rows"])
 
 

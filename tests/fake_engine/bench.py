@@ -66,8 +66,8 @@ ENVIRONMENT = Environment(folder=Path(sys.prefix), python=Path(sys.executable), 
 class StandIn(Reference, frozen=True, kw_only=True):
     """The tiny model in the reference's place: exact, and with noisy replicates under their own seeds."""
 
-    lacking: tuple[str, ...] = ()
-    """Tensors that the checkpoint is said to lack."""
+    covered: Coverage
+    """What is said of the checkpoint."""
 
     def corpus(self) -> Table:
         return _corpus(self.workload.corpus_sequences, self.workload.corpus_length)
@@ -76,17 +76,24 @@ class StandIn(Reference, frozen=True, kw_only=True):
         return arrays(token_ids, prompt_lengths)
 
     def coverage(self) -> Coverage:
-        return Coverage(tensors=12, missing=self.lacking, unexpected=(), mismatched=())
+        return self.covered
 
     def tokenizer(self) -> Tokenizer:
         return tokenizer()
 
 
-def bench(workload: Workload = WORKLOAD, lacking: tuple[str, ...] = ()) -> Bench:
+COVERAGE = Coverage(
+    tensors=12, missing=(), unexpected=(), mismatched=(),
+    rows=bigram.VOCABULARY, largest_id=bigram.VOCABULARY - 1, largest_special_id=bigram.EOS,
+)  # fmt: skip
+"""A checkpoint that is as it should be."""
+
+
+def bench(workload: Workload = WORKLOAD, covered: Coverage = COVERAGE) -> Bench:
     """A bench with the stand-in on it, for a checkpoint that is nowhere on disk."""
     watch = Stopwatch()
     nowhere = Checkpoint(folder=Path("bigram"), digest="0" * 40)
-    stand_in = StandIn(checkpoint=nowhere, environment=ENVIRONMENT, workload=workload, watch=watch, lacking=lacking)
+    stand_in = StandIn(checkpoint=nowhere, environment=ENVIRONMENT, workload=workload, watch=watch, covered=covered)
     return Bench(reference=stand_in, watch=watch)
 
 

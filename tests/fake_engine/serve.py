@@ -5,9 +5,9 @@
     POST /score      {"token_ids": [n], "top_k": k} -> {"rows": [n-1]}
     POST /generate   {"token_ids": [n] or "text": …, "max_tokens": m, "top_k": k, "ignore_eos": bool, "stream": bool}
 
-A row is {"logprob": x, "top": [[id, logprob], …]}; answers and stream events also count tokens as `usage` does. A
-stream is server-sent events that end with `data: [DONE]`. Standalone: imports bigram.py beside it and NumPy, and
-those only after the ways to die while loading, which should be quick.
+A row is {"id": i, "logprob": x, "top": [[id, logprob], …]}; answers and stream events also count tokens as `usage`
+does. A stream is server-sent events that end with `data: [DONE]`. Standalone: imports bigram.py beside it and NumPy,
+and those only after the ways to die while loading, which should be quick.
 
 Behaviours, combined freely, `NAME` or `NAME=VALUE`:
 
@@ -20,6 +20,8 @@ Behaviours, combined freely, `NAME` or `NAME=VALUE`:
     wants-key=WORD                                                 answers 401 to who does not send it as a bearer token
     answer-500  answer-500-and-die=CODE  answer-400  not-json  wrong-shape  not-json-compliant
     nan  minus-infinity  sentinel                                  one logprob of each scored sequence
+    other-id  fewer-rows  more-rows                                one row is of another id, or lacks, or comes twice
+    lists-id=N  generates-id=N                                     an id that need not be in the vocabulary
     shifted  shifted-back  permuted  uniform  constant  other-model  noisy=TIMES
     close-midway  cut-midway  stall  stall-midway  usage-twice  stops-early=COUNT  generates-nothing  unhealthy-after
 """
@@ -49,6 +51,9 @@ MIDWAY = 3
 
 BAD_ROW = 4
 """The scored row that is not finite, so position 5 of its sequence."""
+
+BAD_TOKEN = 2
+"""The generated token that is not what it should be."""
 
 BAD_LOGPROBS = {"nan": float("nan"), "minus-infinity": float("-inf"), "sentinel": -9999.0}
 
@@ -96,7 +101,11 @@ class Model:
         for name, value in BAD_LOGPROBS.items():
             if name in self.behaviours:
                 answer[BAD_ROW]["logprob"] = value
-        return answer
+        for row in answer[BAD_ROW : BAD_ROW + 1]:
+            self.mislead(row)
+        if "fewer-rows" in self.behaviours:
+            return answer[:-1]
+        return answer + answer[-1:] if "more-rows" in self.behaviours else answer
 
     def generate(self, ask: dict[str, Any], ids: list[int]) -> Iterator[dict[str, Any]]:
         """Greedy tokens one by one, with rows where `top_k` asks for them."""
@@ -110,6 +119,8 @@ class Model:
             event: dict[str, Any] = {"token_id": token, "text": f" {self.bigram.WORDS[token]}"}
             if ask.get("top_k"):
                 event["row"] = self.row(row, token, ask["top_k"])
+            if made == BAD_TOKEN + 1:
+                self.mislead_event(event)
             stopped = token == self.bigram.EOS and not ask.get("ignore_eos")
             ends = "stop" if stopped else "length" if made == count else None
             yield {**event, **self.usage(len(ids), made), "finish_reason": ends}
@@ -126,7 +137,25 @@ class Model:
 
     def row(self, logprobs: Any, target: int, top_k: int) -> dict[str, Any]:
         listed = self.np.argsort(logprobs)[::-1][:top_k]
-        return {"logprob": float(logprobs[target]), "top": [[int(i), float(logprobs[i])] for i in listed]}
+        top = [[int(i), float(logprobs[i])] for i in listed]
+        return {"id": target, "logprob": float(logprobs[target]), "top": top}
+
+    def mislead(self, row: dict[str, Any]) -> None:
+        """Make a row one of another id, or one that lists another, where that is the behaviour."""
+        if "other-id" in self.behaviours:
+            row["id"] += 1
+        if "lists-id" in self.behaviours:
+            row["top"][0][0] = int(self.behaviours["lists-id"])
+
+    def mislead_event(self, event: dict[str, Any]) -> None:
+        """The same for a generated token, which may also be another or have no row."""
+        if "generates-id" in self.behaviours:
+            event["token_id"] = int(self.behaviours["generates-id"])
+        if "row" in event and "fewer-rows" in self.behaviours:
+            del event["row"]
+        if "row" in event:
+            event["row"]["id"] = event["token_id"]
+            self.mislead(event["row"])
 
     def usage(self, prompt: int, completion: int) -> dict[str, int]:
         times = 2 if "usage-twice" in self.behaviours else 1

@@ -38,11 +38,13 @@ def quick_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "DEATH_WATCH_S", 0.3)
 
 
-def ask(server: Server, question: Callable[[Client], Awaitable[T]], watch: Stopwatch | None = None) -> T:
+def ask(
+    server: Server, question: Callable[[Client], Awaitable[T]], watch: Stopwatch | None = None, vocabulary: int = 300
+) -> T:
     """One question over a connection of its own, with a short deadline."""
 
     async def run() -> T:
-        async with connect(server, watch or Stopwatch(), DEADLINE_S) as connection:
+        async with connect(server, watch or Stopwatch(), DEADLINE_S, vocabulary) as connection:
             return await question(connection)
 
     return asyncio.run(run())
@@ -58,6 +60,18 @@ def misbehaving(folder: Path, behaviour: str, question: Callable[[Client], Await
     with launched(fake_engine(behaviour), folder) as server, pytest.raises(errors.ReadinessError) as caught:
         ask(server, question)
     return caught.value
+
+
+def score(client: Client) -> Awaitable[object]:
+    return client.score(IDS, 5)
+
+
+def generate(client: Client) -> Awaitable[object]:
+    return client.generate(wanted(top_k=4))
+
+
+def stream(client: Client) -> Awaitable[object]:
+    return client.stream(wanted(stream=True))
 
 
 def test_scores_are_those_of_the_model(healthy: Server) -> None:
@@ -160,6 +174,49 @@ def test_a_dead_server_is_explained_to_every_later_request(tmp_path: Path) -> No
 def test_a_bad_answer_has_one_name(behaviour: str, kind: type[Exception], tmp_path: Path) -> None:
     """No JSON, another shape, numbers that cannot be sent, a refusal and a server error are told apart."""
     assert type(misbehaving(tmp_path, behaviour, lambda c: c.score(IDS, 5))) is kind
+
+
+OUTSIDE = "outside the model's vocabulary of 300"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "question", "sentence"),
+    [
+        ("fewer-rows", score, "scores 4 positions where 5 were asked for"),
+        ("more-rows", score, "scores 6 positions where 5 were asked for"),
+        ("fewer-rows", generate, "gives logprobs of 7 tokens where it generated 8"),
+        ("other-id", score, "its logprob at position 5 is of id 91, not of id 90"),
+        ("lists-id=300", score, f"lists token id 300 at position 5, {OUTSIDE}"),
+        ("lists-id=-1", score, f"lists token id -1 at position 5, {OUTSIDE}"),
+        ("lists-id=-7", generate, f"lists token id -7 at position 8, {OUTSIDE}"),
+        ("generates-id=300", generate, f"generates token id 300 at position 8, {OUTSIDE}"),
+        ("generates-id=-1", stream, f"generates token id -1 at position 8, {OUTSIDE}"),
+    ],
+)
+def test_an_answer_about_something_else_breaks_the_protocol(
+    behaviour: str, question: Callable[[Client], Awaitable[object]], sentence: str, tmp_path: Path
+) -> None:
+    """Other positions than asked for, other ids, and ids that the model has no row for: each has its sentence."""
+    error = misbehaving(tmp_path, behaviour, question)
+    assert type(error) is errors.EngineBrokeProtocol
+    assert str(error) == sentence
+
+
+def test_logprobs_of_another_generated_id_break_the_protocol(tmp_path: Path) -> None:
+    """A generated token's logprob must be that token's own."""
+    with launched(fake_engine("other-id"), tmp_path) as server:
+        third = ask(server, lambda c: c.generate(wanted())).token_ids[2]  # type: ignore[index]  # it says its ids
+        with pytest.raises(errors.EngineBrokeProtocol) as caught:
+            ask(server, generate)
+    assert str(caught.value) == f"its logprob at position 8 is of id {third + 1}, not of id {third}"
+
+
+def test_the_last_row_of_the_vocabulary_is_in_it(tmp_path: Path) -> None:
+    """Ids go from nought to one less than there are rows; where the rows are not known, any id is taken."""
+    with launched(fake_engine("lists-id=299"), tmp_path) as server:
+        assert ask(server, lambda c: c.score(IDS, 5)).top_ids[4, 0] == 299
+        with pytest.raises(errors.EngineBrokeProtocol, match="lists token id 299 at position 5"):
+            ask(server, score, vocabulary=299)
 
 
 @pytest.mark.usefixtures("quick_watch")

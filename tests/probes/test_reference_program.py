@@ -96,8 +96,8 @@ def test_describe_tells_versions_and_threads(reference_program: Runs) -> None:
 def test_build_writes_corpus_reference_and_noise(built: dict[str, Any]) -> None:
     """Half written, half on-policy, of exactly the length; every run finite at every position."""
     assert built["token_ids"].shape == (6, 40)
-    assert built["domain"].tolist() == ["prose", "code", "chat", *["on-policy"] * 3]
-    assert bytes(built["token_ids"][2][:6].astype(np.uint8)) != b"" and (built["lengths"] == 40).all()
+    assert built["domain"].tolist() == ["prose", "on-policy", "code", "on-policy", "chat", "on-policy"]
+    assert bytes(built["token_ids"][4][:6].astype(np.uint8)) != b"" and (built["lengths"] == 40).all()
     for name in ("reference", *REPLICATES):
         assert built[f"{name}/target_logprobs"].shape == (6, 39)
         assert built[f"{name}/top_ids"].shape == built[f"{name}/top_logprobs"].shape == (6, 39, 8)
@@ -205,18 +205,53 @@ def test_a_missing_model_is_status_2(reference_program: Runs, corpus: Path, tmp_
     assert done.stderr.startswith("error: no model at ") and done.stderr.count("\n") == 1
 
 
+def test_a_part_of_the_corpus_is_the_same_whatever_is_made_with_it(
+    reference_program: Runs, model: Path, corpus: Path, built: dict[str, Any], tmp_path: Path
+) -> None:
+    """Sequences 4 to 8 by themselves: the first two as they were, then drawn ones, for the passages are used up."""
+    done = reference_program(
+        "build", "--model", model, "--corpus", corpus, "--out", tmp_path / "out.npz",
+        "--first", "4", "--sequences", "5", "--length", "40", "--top-k", "8", "--alone",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    later = dict(np.load(tmp_path / "out.npz"))
+    assert later["domain"].tolist() == ["chat", *["on-policy"] * 4]
+    assert (later["token_ids"][:2] == built["token_ids"][4:]).all()
+    assert len({tuple(ids) for ids in [*built["token_ids"].tolist(), *later["token_ids"].tolist()]}) == 9
+
+
+def test_a_passage_that_is_too_short_is_followed_by_the_next_of_its_domain(
+    reference_program: Runs, model: Path, tmp_path: Path
+) -> None:
+    """Two short texts of a domain make one sequence; what is left over makes none."""
+    text = '[[passage]]\ndomain = "prose"\ntext = "{}"\n'
+    (tmp_path / "corpus.toml").write_text("".join(text.format(word) for word in ("abc", "def", "gh")) + SEED)
+    done = reference_program(
+        "build", "--model", model, "--corpus", tmp_path / "corpus.toml", "--out", tmp_path / "out.npz",
+        "--sequences", "2", "--length", "5", "--alone",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = dict(np.load(tmp_path / "out.npz"))
+    assert found["domain"].tolist() == ["prose", "on-policy"]
+    letters = json.loads((model / "tokenizer.json").read_text())["model"]["vocab"]
+    assert found["token_ids"][0].tolist() == [letters[letter] for letter in "abcde"]
+
+
+SEED = '[[seed]]\ntext = "One"\n'
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--sequences", "2", "--length", "400"], "passage 1 (prose) gives 58 tokens, 400 are needed"),
-        (["--sequences", "40", "--length", "8"], "the corpus has 3 passages, 20 are needed"),
+        (["--sequences", "4", "--length", "40", "--memory", "0"], "has 3 written sequences of 40 tokens, 4 are needed"),
         (["--sequences", "0"], "--sequences must be at least 1"),
+        (["--first", "-1"], "--first must be at least 0"),
     ],
 )
-def test_a_corpus_that_is_too_short_is_status_2(
+def test_wrong_parts_of_the_corpus_are_status_2(
     reference_program: Runs, model: Path, corpus: Path, tmp_path: Path, options: list[str], message: str
 ) -> None:
-    """The passage that is too short is named with what it gives and what is needed."""
+    """A model too large to draw from has the written sequences alone, and is told how many there are."""
     done = reference_program(
         "build",
         "--model",

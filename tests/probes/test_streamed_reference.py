@@ -121,16 +121,19 @@ def test_a_killed_run_goes_on_where_it_was(
     assert all(np.array_equal(found[name], expected[name], equal_nan=True) for name in expected if "/" in name)
 
 
+@pytest.mark.parametrize(
+    ("kind", "weight"), [("dense", "mlp.down_proj.weight"), ("an expert a tensor", "mlp.experts.0.down_proj.weight")]
+)
 def test_a_stopped_pass_goes_on_behind_the_last_layer_that_all_had_left(
-    reference_program: Runs, models: dict[str, Path], ids: Path, tmp_path: Path
+    reference_program: Runs, models: dict[str, Path], ids: Path, tmp_path: Path, kind: str, weight: str
 ) -> None:
     """Stopped by a spoilt last layer, mended, gone on: what lay before is not read again, for now it is spoilt."""
     model, work = tmp_path / "model", tmp_path / "work"
-    shutil.copytree(models["dense"], model)
+    shutil.copytree(models[kind], model)
     work.mkdir()
     expected = score(reference_program, model, ids, tmp_path / "whole.npz", "--memory", "0", "--alone")
     index = json.loads((model / "model.safetensors.index.json").read_text())["weight_map"]
-    first, last = (model / index[f"model.layers.{layer}.mlp.down_proj.weight"] for layer in (0, 5))
+    first, last = (model / index[f"model.layers.{layer}.{weight}"] for layer in (0, 5))
     sound = last.read_bytes()
     options = ["--top-k", "8", "--memory", "0", "--alone", "--work", str(work), "--note-every", "0"]
     words = ["score", "--model", str(model), "--ids", str(ids), "--out", str(tmp_path / "out.npz"), *options]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from runners import reap, venv
 from tests.fake_engine.adapter import fake_engine
 from tests.fake_engine.bench import (
     CELL,
+    COVERAGE,
     ENVIRONMENT,
     MARK,
     bench,
@@ -310,9 +312,40 @@ def test_ill_after_the_first_answer_fails(tmp_path: Path) -> None:
 def test_serving_a_checkpoint_with_a_hole_fails(tmp_path: Path) -> None:
     """A checkpoint that lacks a weight must be refused; served as healthy, it fails and the tensor is named."""
     tensor = "model.layers.1.mlp.down_proj.weight"
-    verdict = verdict_of(loading.PROBE, fake_engine(), tmp_path, on=bench(lacking=(tensor,)))
+    verdict = verdict_of(loading.PROBE, fake_engine(), tmp_path, on=bench(covered=replace(COVERAGE, missing=(tensor,))))
     assert verdict.status is Status.FAIL
     assert verdict.reason == f"serves a checkpoint that lacks {tensor} as healthy"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "sentence"),
+    [
+        ("fewer-rows", "scores 30 positions where 31 were asked for"),
+        ("more-rows", "scores 32 positions where 31 were asked for"),
+    ],
+)
+def test_another_number_of_positions_fails(behaviour: str, sentence: str, tmp_path: Path) -> None:
+    """An answer with fewer or more positions than were asked for fails, with both counts."""
+    verdict = is_right(tmp_path, behaviour)
+    assert (verdict.status, verdict.reason) == (Status.FAIL, sentence)
+
+
+def test_logprobs_of_another_id_fail(tmp_path: Path) -> None:
+    """A row about another id than the one asked for fails, with the position and both ids."""
+    verdict = is_right(tmp_path, "other-id")
+    assert verdict.status is Status.FAIL
+    found = re.fullmatch(r"its logprob at position 5 is of id (\d+), not of id (\d+)", verdict.reason)
+    assert found is not None
+    assert int(found[1]) == int(found[2]) + 1
+
+
+def test_generating_an_id_that_the_model_has_no_row_for_fails(tmp_path: Path) -> None:
+    """The reference could not score it, and that is the engine's doing."""
+    verdict = loads(tmp_path, "generates-id=300")
+    assert verdict.status is Status.FAIL
+    assert re.fullmatch(
+        r"generates token id 300 at position \d+, outside the model's vocabulary of 300", verdict.reason
+    )
 
 
 def test_an_answer_that_is_no_json_fails(tmp_path: Path) -> None:
@@ -461,3 +494,10 @@ def test_the_engine_sees_no_secret_of_ours(mark: str, tmp_path: Path, monkeypatc
     assert not {"HF_TOKEN", "HTTPS_PROXY", "PYTHONPATH"} & set(seen)
     assert seen["HF_HUB_OFFLINE"] == "1"
     assert sys.executable == str(ENVIRONMENT.python)
+
+
+def test_listing_an_id_that_the_model_has_no_row_for_fails(tmp_path: Path) -> None:
+    """An engine with another vocabulary fails, with the id, its position and the size."""
+    verdict = is_right(tmp_path, "lists-id=300")
+    assert verdict.status is Status.FAIL
+    assert verdict.reason == "lists token id 300 at position 5, outside the model's vocabulary of 300"

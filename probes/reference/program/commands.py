@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 import transformers
 
-from .corpus import on_policy, read_corpus, written
+from .corpus import part, read_corpus
 from .errors import InputError
 from .models import available_memory, fits, load_config, load_model, open_model, vocabulary
 from .resume import Notebook
@@ -128,22 +129,22 @@ def describe(_: argparse.Namespace) -> None:
 
 
 def build(arguments: argparse.Namespace) -> None:
-    """Make the corpus, half of it written and half on-policy, and score it.
-
-    A model that does not fit into memory would be read from disk once for each sampled token: all is written then.
-    """
+    """Make a part of the corpus, half of it written and half on-policy, and score it."""
     config = load_config(arguments.model)
     tables = read_corpus(arguments.corpus)
     clock = Clock()
     tokenizer = transformers.AutoTokenizer.from_pretrained(arguments.model, local_files_only=True)
-    sampled = arguments.sequences // 2 if fits(arguments.model, arguments.memory) else 0
-    corpus = written(tokenizer, tables, arguments.sequences - sampled, arguments.length)
+    load = partial(load_model, arguments.model, REFERENCE.dtype, REFERENCE.attention)
+    corpus = part(
+        tokenizer,
+        tables,
+        load if fits(arguments.model, arguments.memory) else None,
+        first=arguments.first,
+        count=arguments.sequences,
+        length=arguments.length,
+        seed=arguments.seed,
+    )
     check_ids(corpus.sequences, vocabulary(config))
-    if sampled:
-        model = load_model(arguments.model, REFERENCE.dtype, REFERENCE.attention)
-        second = on_policy(model, tokenizer, tables, sampled, arguments.length, arguments.seed)
-        corpus = corpus._replace(sequences=corpus.sequences + second.sequences, domains=corpus.domains + second.domains)
-        del model
     clock.lap("corpus")
     arguments.top_k = min(arguments.top_k, vocabulary(config))
     arrays = measure(arguments.model, corpus.sequences, arguments, clock)
@@ -220,11 +221,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         command.add_argument("--work", type=Path, help="folder that keeps what a stopped run has done")
         command.add_argument("--note-every", type=float, default=10.0, help="seconds between two notes in that folder")
         if name == "build":
-            command.add_argument("--sequences", type=int, default=32)
+            command.add_argument("--first", type=int, default=0, help="number of the first sequence")
+            command.add_argument("--sequences", type=int, default=16)
             command.add_argument("--length", type=int, default=128)
             command.add_argument("--seed", type=int, default=0)
     parsed = parser.parse_args(arguments)
-    for option, least in (("top_k", 1), ("sequences", 1), ("length", 2)):
+    for option, least in (("top_k", 1), ("first", 0), ("sequences", 1), ("length", 2)):
         if getattr(parsed, option, least) < least:
             raise InputError(f"--{option.replace('_', '-')} must be at least {least}")
     return parsed

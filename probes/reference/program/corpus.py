@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,16 +34,12 @@ def read_corpus(path: Path) -> dict[str, Any]:
     return tables
 
 
-def choose_passages(passages: Sequence[dict[str, Any]], count: int) -> list[tuple[int, dict[str, Any]]]:
-    """`count` passages with their places in the file, the domains taken in turn so that each is there."""
-    by_domain: dict[str, list[tuple[int, dict[str, Any]]]] = {}
-    for place, passage in enumerate(passages, start=1):
-        by_domain.setdefault(passage["domain"], []).append((place, passage))
-    depth = max(len(group) for group in by_domain.values())
-    turns = [group[turn] for turn in range(depth) for group in by_domain.values() if turn < len(group)]
-    if len(turns) < count:
-        raise InputError(f"the corpus has {len(turns)} passages, {count} are needed")
-    return turns[:count]
+def in_turn(passages: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Passages by domain, in the file's order."""
+    by_domain: dict[str, list[dict[str, Any]]] = {}
+    for passage in passages:
+        by_domain.setdefault(passage["domain"], []).append(passage)
+    return by_domain
 
 
 def render(tokenizer: Any, passage: dict[str, Any]) -> Ids:
@@ -58,51 +54,99 @@ def render(tokenizer: Any, passage: dict[str, Any]) -> Ids:
     return list(tokenizer(text, add_special_tokens=False).input_ids)
 
 
-def written(tokenizer: Any, tables: dict[str, Any], count: int, length: int) -> Corpus:
-    """The first `length` tokens of `count` passages; InputError names a passage that has fewer."""
-    chosen = choose_passages(tables["passage"], count) if count else []
-    sequences = []
-    for place, passage in chosen:
-        ids = render(tokenizer, passage)
-        if len(ids) < length:
-            raise InputError(
-                f"the corpus is too short for this tokenizer: passage {place} ({passage['domain']}) "
-                f"gives {len(ids)} tokens, {length} are needed"
-            )
-        sequences.append(ids[:length])
-    return Corpus(sequences, [passage["domain"] for _, passage in chosen])
+def written(tokenizer: Any, tables: dict[str, Any], length: int) -> Corpus:
+    """All sequences of `length` tokens that the passages give, the domains in turn so that each is there early.
+
+    A passage with fewer tokens, as a coarse tokenizer or a large `length` makes it, is followed by the next of its
+    domain. No passage is used twice, and none is cut in two: text that begins in its middle has no opening.
+    """
+    by_domain = {name: _joined(tokenizer, group, length) for name, group in in_turn(tables["passage"]).items()}
+    depth = max(len(group) for group in by_domain.values())
+    turns = [(group[turn], name) for turn in range(depth) for name, group in by_domain.items() if turn < len(group)]
+    return Corpus([ids for ids, _ in turns], [name for _, name in turns])
 
 
-def on_policy(model: Any, tokenizer: Any, tables: dict[str, Any], count: int, length: int, seed: int) -> Corpus:
-    """`count` sequences sampled at temperature 1 from the float32 reference, one after each seed text.
+def _joined(tokenizer: Any, passages: Sequence[dict[str, Any]], length: int) -> list[Ids]:
+    sequences: list[Ids] = []
+    ids: Ids = []
+    for passage in passages:
+        more = render(tokenizer, passage)
+        ids = ids + (more[1:] if ids and more[:1] == [tokenizer.bos_token_id] else more)
+        if len(ids) >= length:
+            sequences.append(ids[:length])
+            ids = []
+    return sequences
+
+
+def drawn(model: Any, tokenizer: Any, tables: dict[str, Any], draws: Sequence[int], length: int, seed: int) -> Corpus:
+    """Sequences sampled at temperature 1 from the float32 reference; draw d opens with seed text d, in rotation.
 
     A k3 estimate of a divergence is one only if the tokens come from one of the two models, and a model's own
     text is where users meet it. Openings of different length need no padding: every row is fed its own
-    opening token by token for as long as it lasts, and its own samples after that.
+    opening token by token for as long as it lasts, and its own samples after that. Each draw has a random generator
+    of its own, so it does not depend on which others are drawn with it.
     """
     seeds = [item["text"] for item in tables["seed"]]
-    if len(seeds) < count:
-        raise InputError(f"the corpus has {len(seeds)} seeds, {count} are needed")
-    openings = [list(tokenizer(text).input_ids)[: max(1, length // 2)] for text in seeds[:count]]
+    openings = [list(tokenizer(text).input_ids)[: max(1, length // 2)] for text in seeds]
     if empty := [place for place, ids in enumerate(openings, start=1) if not ids]:
         raise InputError(f"the corpus is too short for this tokenizer: seed {empty[0]} gives no tokens")
-    generator = torch.Generator().manual_seed(seed)
-    sequences = [
-        row
-        for group in groups(count, SAMPLE_BATCH)
-        for row in _sample(model, [openings[row] for row in group], length, generator)
-    ]
-    return Corpus(sequences, ["on-policy"] * count)
+    sequences = []
+    for group in groups(len(draws), SAMPLE_BATCH):
+        some = [draws[place] for place in group]
+        generators = [torch.Generator().manual_seed(seed + draw) for draw in some]
+        sequences += _sample(model, [openings[draw % len(openings)] for draw in some], length, generators)
+    return Corpus(sequences, ["on-policy"] * len(draws))
 
 
-def _sample(model: Any, openings: list[Ids], length: int, generator: Any) -> list[Ids]:
+def _sample(model: Any, openings: list[Ids], length: int, generators: Sequence[Any]) -> list[Ids]:
     rows = [opening[:1] for opening in openings]
     cache = None
     for step in range(1, length):
         output = model(input_ids=torch.tensor([row[-1:] for row in rows]), past_key_values=cache, use_cache=True)
         cache = output.past_key_values
         probabilities = torch.softmax(output.logits[:, -1].float(), dim=-1)
-        drawn = torch.multinomial(probabilities, 1, generator=generator)[:, 0].tolist()
-        for row, opening, token in zip(rows, openings, drawn, strict=True):
-            row.append(opening[step] if step < len(opening) else token)
+        for row, opening, chances, generator in zip(rows, openings, probabilities, generators, strict=True):
+            given = step < len(opening)
+            row.append(opening[step] if given else int(torch.multinomial(chances, 1, generator=generator)))
     return rows
+
+
+class Place(NamedTuple):
+    """Where one sequence of the corpus comes from: the number of a written sequence, or of a draw."""
+
+    drawn: bool
+    number: int
+
+
+def place(number: int, available: int) -> Place:
+    """Every other sequence is the next of the `available` written ones; the others, endlessly many, are drawn."""
+    if number % 2 == 0 and number // 2 < available:
+        return Place(False, number // 2)
+    return Place(True, number - min((number + 1) // 2, available))
+
+
+def part(
+    tokenizer: Any,
+    tables: dict[str, Any],
+    load: Callable[[], Any] | None,
+    *,
+    first: int,
+    count: int,
+    length: int,
+    seed: int,
+) -> Corpus:
+    """Sequences `first` to `first + count - 1` of the endless corpus; any two parts that share none are disjoint.
+
+    `load` gives the float32 model to draw from; None where that would read its weights once a token: then all is
+    written, and InputError says how much there is.
+    """
+    texts = written(tokenizer, tables, length)
+    numbers, available = range(first, first + count), len(texts.sequences)
+    if load is None and first + count > available:
+        raise InputError(f"the corpus has {available} written sequences of {length} tokens, {first + count} are needed")
+    found = [place(number, available) if load else Place(False, number) for number in numbers]
+    draws = [one.number for one in found if one.drawn]
+    samples = drawn(load(), tokenizer, tables, draws, length, seed) if load and draws else Corpus([], [])
+    sampled = iter(zip(*samples, strict=True))
+    rows = [next(sampled) if one.drawn else (texts.sequences[one.number], texts.domains[one.number]) for one in found]
+    return Corpus([ids for ids, _ in rows], [domain for _, domain in rows])

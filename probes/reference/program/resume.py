@@ -54,11 +54,12 @@ class Notebook:
         shared = any(isinstance(value, dict | list) or hasattr(value, "update") for value in kwargs.values())
         self._usable = self._usable and plain and not shared
         self._outputs[number] = output
+        if layer not in self._passed[-1:]:
+            self._passed.append(layer)
 
-    def turn(self, layer: str) -> None:
-        """All passes have left this layer: write that down if it is time."""
-        self._passed.append(layer)
-        if self._usable and time.monotonic() - self._written >= self.every_s:
+    def turn(self) -> None:
+        """All passes stand behind the layer that was kept last: write that down if it is time."""
+        if self._usable and self._outputs and time.monotonic() - self._written >= self.every_s:
             temporary = self.path.with_name(f".{self.path.name}")
             torch.save({"passed": self._passed, "outputs": self._outputs}, temporary)
             os.replace(temporary, self.path)

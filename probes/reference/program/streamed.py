@@ -132,11 +132,12 @@ class Part:
 
     def enter(self, calls: Sequence[Call]) -> None:
         """Bring the weights and let every pass through."""
+        if self.owner.notebook is not None:
+            # Only now has every pass left the layer before: one with experts is left some gates after it was entered.
+            self.owner.notebook.turn()
         self.owner.bring(self)
         for call in calls:
             call.answer(None)
-        if self.listed and self.owner.notebook is not None:
-            self.owner.notebook.turn(self.name)
 
     def fill(self, tensors: Tensors) -> None:
         """Set the weights from stored tensors, those of tied parameters too."""
