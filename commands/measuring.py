@@ -27,7 +27,7 @@ from commands.options import (
     refuse,
     session_options,
 )
-from matrix.results import write_json
+from matrix.results import Status, write_json
 from probes import rejudge, stage, verify
 from probes.session import Options, Session, new_run_id
 from probes.stopwatch import HARNESS, PARTS
@@ -184,6 +184,8 @@ def judge(
             continue
         changed += not again.same
         mark = "same" if again.same else f"was {result.verdict.status.value}"
+        if again.same and result.verdict.status is Status.REF_SUSPECT:
+            mark = "same; REF-SUSPECT beside other engines"
         out.print(
             f"{result.cell_id} {result.probe}: {again.verdict.status.value} ({mark}): {again.verdict.reason}",
             markup=False,

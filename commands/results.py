@@ -11,12 +11,14 @@ import typer
 
 from commands.options import NightOption, ResultsOption, SiteOption, SummaryOption, err, out, refuse, summarise
 from matrix.results import write_bytes
+from probes import arbitrate
 from reports import collect as collecting
 from reports import markdown, outcome, render, store
 from reports import site as sites
 from reports import summary as summaries
 from reports.bugs import draft as drafting
 from reports.grid import grid as make_grid
+from runners import registry as engine_registry
 
 app = typer.Typer()
 
@@ -27,12 +29,20 @@ def collect(
     results: Annotated[Path, typer.Option("--into", metavar="DIR", help="The results of all nights.")],
     summary: SummaryOption = None,
 ) -> None:
-    """Bring the results of a night's jobs together. Nothing is overwritten, and doing it twice changes nothing."""
+    """Bring the results of a night's jobs together. Nothing is overwritten, and doing it twice changes nothing.
+
+    First, engines that the reference accuses are compared with each other, across jobs: where those of different
+    lineage agree, their results say REF-SUSPECT instead.
+    """
+    for doubted in arbitrate.arbitrate(sorted(incoming.glob("*")), engine_registry.engines()):
+        out.print(f"{doubted.cell_id}: REF-SUSPECT: {doubted.verdict.reason}", markup=False, highlight=False)
     done = collecting.collect(incoming, results)
     summarise(summary, summaries.collected(done))
     out.print(f"{done.new} new files, {done.known} known already", highlight=False)
     for name in done.differing:
         err.print(f"kept as it was, though another one came: {name}", markup=False, highlight=False)
+    for name in done.withdrawn:
+        out.print(f"no longer accuses an engine: {name}", markup=False, highlight=False)
 
 
 @app.command()

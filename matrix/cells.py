@@ -210,6 +210,24 @@ class Expectation(Record, frozen=True, kw_only=True):
     link: Annotated[str, msgspec.Meta(pattern=r"^https?://")]
 
 
+class Control(Record, frozen=True, kw_only=True):
+    """What a long-supported model measured on an engine when one of its releases was accepted as healthy.
+
+    Frozen: an engine that gets worse must not raise its own threshold by it.
+    """
+
+    engine: Id
+    device_kind: str
+    model: Id
+    release: Id
+    """The accepted one."""
+    measured: dt.date
+    ratio: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    """The larger T of prefill and decode; None where the engine gives no logprobs."""
+    hard_rate: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    """Generated tokens that rounding cannot explain, as a share; where the engine gives text alone."""
+
+
 class Cell(Record, frozen=True, kw_only=True):
     """release x model x device x config; `id` is its one name everywhere."""
 
@@ -217,6 +235,8 @@ class Cell(Record, frozen=True, kw_only=True):
     model: Model
     device: Device
     config: Config
+    controls: tuple[Control, ...] = ()
+    """Of this engine on this kind of device."""
 
     @property
     def id(self) -> str:

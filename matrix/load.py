@@ -12,7 +12,19 @@ from typing import Any, TypeGuard, TypeVar, get_args
 
 import msgspec
 
-from matrix.cells import Cell, Config, Device, Exclusion, Expectation, Model, PackageSource, Profile, Record, Release
+from matrix.cells import (
+    Cell,
+    Config,
+    Control,
+    Device,
+    Exclusion,
+    Expectation,
+    Model,
+    PackageSource,
+    Profile,
+    Record,
+    Release,
+)
 from matrix.errors import WrongInput
 
 PACKAGED = Path(__file__).parent
@@ -32,11 +44,16 @@ class Matrix(Record, frozen=True, kw_only=True):
     profiles: dict[str, Profile]
     exclusions: tuple[Exclusion, ...]
     expectations: tuple[Expectation, ...]
+    controls: tuple[Control, ...] = ()
 
     def cells(self) -> list[Cell]:
         """Every cell that the tables span, before any rule."""
         axes = product(self.releases.values(), self.models.values(), self.devices.values(), self.configs.values())
-        return [Cell(release=r, model=m, device=d, config=c) for r, m, d, c in axes]
+        return [Cell(release=r, model=m, device=d, config=c, controls=self._controls(r, d)) for r, m, d, c in axes]
+
+    def _controls(self, release: Release, device: Device) -> tuple[Control, ...]:
+        wanted = release.engine, device.kind
+        return tuple(one for one in self.controls if (one.engine, one.device_kind) == wanted)
 
     def exclusion(self, cell: Cell) -> Exclusion | None:
         """The first rule that leaves this cell out."""
@@ -53,7 +70,7 @@ class Matrix(Record, frozen=True, kw_only=True):
 
 
 def load(folder: Path = PACKAGED, *, engines: Iterable[str], probes: Iterable[str]) -> Matrix:
-    """Read all six tables of a folder; raises WrongInput with one clear message."""
+    """Read the six tables of a folder, and its controls if it has any; raises WrongInput with one clear message."""
     releases = _keyed(folder / "engines.toml", "release", Release)
     models = _keyed(folder / "models.toml", "model", Model)
     devices = _keyed(folder / "devices.toml", "device", Device)
@@ -70,9 +87,19 @@ def load(folder: Path = PACKAGED, *, engines: Iterable[str], probes: Iterable[st
         profiles=profiles,
         exclusions=tuple(_records(folder / "rules.toml", rules, "exclude", Exclusion)),
         expectations=tuple(_records(folder / "rules.toml", rules, "expect", Expectation)),
+        controls=_controls(folder / "controls.toml"),
     )
     _check_references(matrix, sorted(engines), sorted(probes))
     return matrix
+
+
+def _controls(path: Path) -> tuple[Control, ...]:
+    """None where there is no file: thresholds are then the strictest."""
+    if not path.exists():
+        return ()
+    document = _read_toml(path)
+    _only_tables(path, document, ("control",))
+    return tuple(_records(path, document, "control", Control))
 
 
 def _keyed(path: Path, table: str, kind: type[R]) -> dict[str, R]:
@@ -168,6 +195,16 @@ def _check_references(matrix: Matrix, engines: Sequence[str], probes: Sequence[s
         for name in wanted:
             if not matrix.path(name).is_file():
                 raise WrongInput(f"models.toml: {model.id}: no file {name!r} in the matrix folder")
+    for control in matrix.controls:
+        for name, known in (
+            (control.engine, engines),
+            (control.model, list(matrix.models)),
+            (control.device_kind, sorted({device.kind for device in matrix.devices.values()})),
+        ):
+            if name not in known:
+                raise WrongInput(
+                    f"controls.toml: {control.release} {control.model}: unknown {name!r}{did_you_mean(name, known)}"
+                )
     for profile in matrix.profiles.values():
         _check_patterns(profile, "releases", profile.releases, matrix.releases)
         _check_patterns(profile, "models", profile.models, matrix.models)

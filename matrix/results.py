@@ -48,6 +48,9 @@ class Status(enum.Enum):
     SKIP = "SKIP"
     NOTRUN = "NOTRUN"
     UNDECIDED = "UNDECIDED"
+    REF_SUSPECT = "REF-SUSPECT"
+    """Engines of different lineage agree with each other against the reference: one of the two sides is wrong, and
+    nobody knows which."""
 
     @property
     def blames_engine(self) -> bool:
@@ -58,6 +61,11 @@ class Status(enum.Enum):
     def decided(self) -> bool:
         """True where the engine was judged or broke by itself."""
         return self is Status.PASS or self.blames_engine
+
+    @property
+    def settles(self) -> bool:
+        """True where it takes the place of what an earlier run has decided; a suspected reference had decided that."""
+        return self.decided or self is Status.REF_SUSPECT
 
     @property
     def measured(self) -> bool:

@@ -9,18 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 
-from matrix.errors import PrerequisiteNotMet, WrongInput
+from matrix.errors import WrongInput
 from matrix.plan import Planned
 from matrix.results import Measurement, Result, Status, Verdict, write_measurement, write_result
-from probes import workers
-from probes.probe import Bench, Probe
-from probes.session import Options, Session, new_run_id
+from probes import arbitrate, workers
+from probes.probe import Probe
+from probes.session import Options, Session, Up, new_run_id
 from probes.stopwatch import Stopwatch
 from reports import junit, store
 from runners import cache, failure, reap, signals
-from runners.engine import Server
 
 SESSION = pytest.StashKey[Session]()
 RECORD = pytest.StashKey["Record"]()
@@ -33,8 +31,7 @@ class Record:
     def __init__(self) -> None:
         self.started_at = dt.datetime.now(dt.UTC)
         self.started = time.monotonic()
-        self.server: Server | None = None
-        self.bench: Bench | None = None
+        self.served: Up | None = None
         self.measurement: Path | None = None
         self.verdict: Verdict | None = None
 
@@ -114,8 +111,8 @@ def session(pytestconfig: pytest.Config) -> Session:
 
 
 @pytest.fixture(scope="session")
-def served(planned: Planned, session: Session) -> Iterator[tuple[Server, Bench]]:
-    """The cell's engine, started once for all its probes."""
+def served(planned: Planned, session: Session) -> Iterator[Up]:
+    """The cell's engine, started once for all its probes, and anew where one asks for it."""
     watch = Stopwatch()
     started = time.monotonic()
     try:
@@ -136,25 +133,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     item.stash[RECORD] = Record()
 
 
-def examine(record: Record, session: Session, planned: Planned, probe: Probe, server: Server, bench: Bench) -> Verdict:
-    """Measure, store, judge: the measurement is on disk before anybody judges it."""
-    cell = planned.cell
-    record.server, record.bench = server, bench
-    if server.exit_code() is not None:
-        raise PrerequisiteNotMet("the engine had ended before this probe")
-    if probe.tier == "speed" and not cell.config.speed_counts:
-        return Verdict(status=Status.SKIP, reason=f"speed is not measured in config {cell.config.id!r}")
-    measurement = _measure(probe, server, planned, bench)
-    record.measurement = write_measurement(session.run, cell.id, probe.name, measurement)
-    record.verdict = probe.judge(measurement, cell)
-    return record.verdict
-
-
-def _measure(probe: Probe, server: Server, planned: Planned, bench: Bench) -> Measurement:
-    if probe.tier != "speed":
-        return probe.measure(server, planned.cell, bench)
-    with FileLock(cache.root() / "timing.lock"):
-        return probe.measure(server, planned.cell, bench)
+def keep(record: Record, session: Session, planned: Planned, probe: Probe, measurement: Measurement) -> None:
+    """The measurement is on disk before anybody judges it."""
+    record.measurement = write_measurement(session.run, planned.cell.id, probe.name, measurement)
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -186,9 +167,10 @@ def _result(item: pytest.Item, call: pytest.CallInfo[Any]) -> Result:
         _verdict(record, call, probe, session),
         started_at=record.started_at,
         seconds=time.monotonic() - record.started,
-        server=record.server,
-        source=record.bench.reference.checkpoint if record.bench else None,
-        measurement=record.measurement.name if record.measurement else None,
+        server=record.served.server if record.served else None,
+        source=record.served.bench.reference.checkpoint if record.served else None,
+        # What was measured before an exception does not explain the verdict that the exception led to.
+        measurement=record.measurement.name if record.measurement and record.verdict else None,
     )
 
 
@@ -235,6 +217,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if not run.run.exists():
         return
     _write_unrun(run)
+    arbitrate.arbitrate([run.run], run.engines)
     found = store.read_run(run.run)
     Path(config.getoption("--junit")).write_text(junit.render(found.results))
     reap.reap_run(run.run.name)

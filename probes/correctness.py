@@ -13,13 +13,13 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from matrix.cells import Cell, Record
+from matrix.cells import Cell
 from matrix.errors import EngineBrokeProtocol, Infrastructure
-from matrix.results import Measurement, Status, Table, Verdict
-from probes import noise_floor
+from matrix.results import Measurement, Table, Verdict
+from probes import pooling, strata
 from probes.client import Client, connect, in_flight
-from probes.noise_floor import TokenLogprobs
-from probes.probe import Bench, Probe
+from probes.probe import Bench, Look, Probe, Sequential
+from probes.strata import Correctness
 from runners.engine import Ask, Generation, Prompt, Scores, Server
 
 IN_FLIGHT = 4
@@ -29,31 +29,15 @@ TEXT_FACTOR = 2
 """A generated token says less than its logprobs do: a clean PASS by margins takes some 900 tokens and leaves no room
 for the one mismatch in a thousand that rounding makes, so an engine of text alone is asked for twice as much."""
 
-SHIFT_FROM = 0.5
-SHIFT_TO = 0.05
-"""Misses that a shift explains: over half of the positions as they are, under a twentieth a position further."""
-
-WORST_FIRST = (Status.FAIL, Status.DEGRADED, Status.UNDECIDED, Status.PASS)
-
-
-class Correctness(Record, frozen=True, kw_only=True):
-    """The measurement's values; the arrays are its tables."""
-
-    top_k: int
-    prefill: bool
-    decode: str
-    """`logprobs`: scored by id; `text`: generated text, tokenised again."""
-    texts: int = 0
-    """Generated texts that were tokenised again."""
-    unusable_texts: int = 0
-    """Those of them that do not give their token ids back, left out."""
-
 
 def measure(server: Server, cell: Cell, bench: Bench) -> Measurement:
-    """Score the corpus where the engine can, generate from its prompts, and have the reference score what came."""
-    corpus = bench.reference.corpus()
+    """Score a part of the corpus where the engine can, generate from its prompts, and have the reference score that."""
+    unit = cell.device.workload.corpus_sequences
+    corpus = bench.reference.corpus(bench.look.start * unit, bench.look.size * unit)
     prefill, generated = asyncio.run(_ask(server, cell, bench, corpus))
     tables = {"corpus": corpus}
+    if bench.look == Look() and cell.dtype != "float32":
+        tables["ladder"] = bench.reference.ladder(corpus)
     if prefill is not None:
         tables["prefill"] = _stack(prefill, width=corpus["token_ids"].shape[1] - 1)
     sequences, lengths = _sequences(generated, bench)
@@ -68,6 +52,7 @@ def measure(server: Server, cell: Cell, bench: Bench) -> Measurement:
         decode="logprobs" if "decode" in tables else "text",
         texts=sum(answer.token_ids is None for _, answer in generated),
         unusable_texts=len(generated) - len(sequences),
+        launched=server.log_path is not None,
     )
     return Measurement(values=msgspec.to_builtins(values), tables=tables)
 
@@ -90,7 +75,7 @@ async def _decode(
 ) -> list[tuple[Prompt, Generation]]:
     work = cell.device.workload
     scored = server.engine.score is not None
-    count = work.decode_sequences * (1 if scored else TEXT_FACTOR)
+    count = work.decode_sequences * bench.look.size * (1 if scored else TEXT_FACTOR)
     prompts = _prompts(server, bench, corpus, work.decode_prompt_length)[:count]
     asks = [
         Ask(
@@ -154,105 +139,37 @@ def _stack(scores: Sequence[Scores], *, width: int, starts: Sequence[int] | None
     return {"target_logprobs": targets, "top_ids": ids, "top_logprobs": logprobs}
 
 
-def judge(measurement: Measurement, cell: Cell) -> Verdict:
-    """The worst of the strata that could be asked; each sentence says how far and how sure."""
-    values = msgspec.convert(measurement.values, Correctness)
-    strata: dict[str, Verdict] = {}
-    share = 2 if values.prefill else 1  # each stratum at its share of the level, so that two looks count as one
-    if values.prefill:
-        reference, replicates = noise_floor.family(measurement.tables["corpus"])
-        strata["prefill"] = _judge_ratio(measurement.tables["prefill"], reference, replicates, values.top_k, share)
-    reference, replicates = noise_floor.family(measurement.tables["decode reference"])
-    reference = noise_floor.restrict(reference, _generated(measurement.tables["decode reference"]))
-    if values.decode == "logprobs":
-        strata["decode"] = _judge_ratio(measurement.tables["decode"], reference, replicates, values.top_k, share)
-    else:
-        strata["decode, text alone"] = _judge_text(reference, replicates, values)
-    return _worst(strata)
-
-
-def _generated(table: Table) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
-    """[S, N] True where column n holds a generated token (column n is token n + 1)."""
-    columns = np.arange(table["token_ids"].shape[1] - 1)[None, :] + 1
-    inside = (columns >= table["prompt_lengths"][:, None]) & (columns < table["lengths"][:, None])
-    return np.asarray(inside)
-
-
-def _judge_ratio(
-    table: Table, reference: TokenLogprobs, replicates: dict[str, TokenLogprobs], top_k: int, share: int
-) -> Verdict:
-    candidate = TokenLogprobs(**table)
-    found = noise_floor.judge_ratio(
-        reference,
-        replicates,
-        candidate,
-        k=top_k,
-        pass_alpha=noise_floor.PASS_ALPHA / share,
-        fail_alpha=noise_floor.FAIL_ALPHA / share,
+def pool(first: Measurement, second: Measurement) -> Measurement:
+    """Two looks as one: their sequences one after the other, their texts counted together."""
+    one, other = (msgspec.convert(found.values, Correctness) for found in (first, second))
+    values = msgspec.structs.replace(
+        one, texts=one.texts + other.texts, unusable_texts=one.unusable_texts + other.unusable_texts
     )
-    sentence = found.sentence
-    if found.decision == "FAIL" and (shift := _shift(reference, candidate)):
-        sentence = f"{shift}; {sentence}"
-    numbers = {"misses": float(found.misses), "nonfinite": float(found.nonfinite), "tokens": float(found.tokens)}
-    for name, estimate in (("ratio", found.ratio), ("ratio_d", found.ratio_d)):
-        if estimate is not None:
-            numbers |= {name: estimate.value, f"{name}_low": estimate.low_pass, f"{name}_high": estimate.high_pass}
-    evidence = {"replicates dropped": ", ".join(found.dropped)} if found.dropped else {}
-    return Verdict(status=Status(found.decision), reason=sentence, evidence=evidence, numbers=numbers)
+    shared = {
+        name: pooling.stacked(table, second.tables[name])
+        for name, table in first.tables.items()
+        if name in second.tables
+    }
+    return Measurement(values=msgspec.to_builtins(values), tables={**first.tables, **shared})
 
 
-def _judge_text(reference: TokenLogprobs, replicates: dict[str, TokenLogprobs], values: Correctness) -> Verdict:
-    """The margin test on the texts that could be read; a PASS needs most of them, for garbage is hard to read."""
-    found = noise_floor.judge_margins(
-        noise_floor.generated_margins(reference),
-        [noise_floor.greedy_margins(reference, replicate) for replicate in replicates.values()],
-        noise_floor.noise_tau(reference, replicates),
-    )
-    numbers = {"hard_mismatches": float(found.hard), "tokens": float(found.tokens), "tau": found.tau}
-    numbers |= {"texts": float(values.texts), "unusable_texts": float(values.unusable_texts)}
-    left_out = f"{values.unusable_texts} of {values.texts} texts do not give their token ids back and are left out"
-    reason = f"{found.sentence}; {left_out}" if values.unusable_texts else found.sentence
-    status = Status(found.decision)
-    if status is Status.PASS and 2 * values.unusable_texts > values.texts:
-        status = Status.UNDECIDED
-    return Verdict(status=status, reason=reason, numbers=numbers)
+def needs_confirming(verdict: Verdict) -> bool:
+    """An accusation, unless it rests on numbers that are none."""
+    return verdict.status in strata.ACCUSES and not strata.proven(verdict)
 
 
-def _shift(reference: TokenLogprobs, candidate: TokenLogprobs) -> str | None:
-    """Names an off-by-one: rows that miss the reference where they stand, and match it one position on."""
-    here = _miss_rate(reference, candidate)
-    if here < SHIFT_FROM:
-        return None
-    before, after = slice(None, -1), slice(1, None)
-    if _miss_rate(_columns(reference, after), _columns(candidate, before)) < SHIFT_TO:
-        return "shifted by one position: each token is scored with the logits that follow it"
-    if _miss_rate(_columns(reference, before), _columns(candidate, after)) < SHIFT_TO:
-        return "shifted by one position: each token is scored with the logits before those that predict it"
-    return None
-
-
-def _columns(run: TokenLogprobs, columns: slice) -> TokenLogprobs:
-    return TokenLogprobs(
-        target_logprobs=run.target_logprobs[:, columns],
-        top_ids=run.top_ids[:, columns],
-        top_logprobs=run.top_logprobs[:, columns],
-    )
-
-
-def _miss_rate(reference: TokenLogprobs, candidate: TokenLogprobs) -> float:
-    miss = noise_floor.token_kl(reference, candidate).miss
-    valid = ~np.isnan(reference.target_logprobs)
-    return float(miss[valid].mean()) if valid.any() else 0.0
-
-
-def _worst(strata: dict[str, Verdict]) -> Verdict:
-    worst = min(strata.values(), key=lambda verdict: WORST_FIRST.index(verdict.status))
-    return Verdict(
-        status=worst.status,
-        reason="; ".join(f"{name}: {verdict.reason}" for name, verdict in strata.items()),
-        evidence={f"{name}: {key}": text for name, v in strata.items() for key, text in v.evidence.items()},
-        numbers={f"{name.split(',')[0]}_{key}": x for name, v in strata.items() for key, x in v.numbers.items()},
-    )
-
-
-PROBE = Probe(name="correctness", version=2, tier="correctness", order=2, deadline_s=1800, measure=measure, judge=judge)
+PROBE = Probe(
+    name="correctness",
+    version=3,
+    tier="correctness",
+    order=2,
+    deadline_s=1800,
+    measure=measure,
+    judge=strata.judge,
+    sequential=Sequential(
+        more=(Look(start=1), Look(start=2, size=2)),
+        pool=pool,
+        confirm=pooling.beside,
+        needs_confirming=needs_confirming,
+    ),
+)

@@ -12,11 +12,32 @@ from probes.stopwatch import Stopwatch
 from runners.engine import Server
 
 
+class Look(Record, frozen=True, kw_only=True):
+    """A part of the sequences that a probe may ask for, in units of the device's workload; no two parts overlap."""
+
+    start: int = 0
+    size: int = 1
+
+
 class Bench(Record, frozen=True, kw_only=True):
     """What a measurement may use besides the server."""
 
     reference: Reference
     watch: Stopwatch
+    look: Look = Look()
+
+
+class Sequential(Record, frozen=True, kw_only=True):
+    """How a probe goes on that its first look left undecided, or led to accuse an engine."""
+
+    more: tuple[Look, ...]
+    """What is measured besides, one after another, while the verdict is UNDECIDED."""
+    pool: Callable[[Measurement, Measurement], Measurement]
+    """Two looks as one measurement."""
+    confirm: Callable[[Measurement, Measurement], Measurement]
+    """A measurement, and beside it the one on other sequences in a fresh server that must bear it out."""
+    needs_confirming: Callable[[Verdict], bool]
+    """Whether chance, or one bad start, could have led to this verdict."""
 
 
 class Probe(Record, frozen=True, kw_only=True):
@@ -32,3 +53,4 @@ class Probe(Record, frozen=True, kw_only=True):
     deadline_s: float
     measure: Callable[[Server, Cell, Bench], Measurement]
     judge: Callable[[Measurement, Cell], Verdict]
+    sequential: Sequential | None = None

@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
@@ -92,6 +93,34 @@ def new_run_id() -> str:
     return f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
+class Up:
+    """A cell's engine that is up, with what its probes need; down at the end of the `with` block."""
+
+    def __init__(self, start: Callable[[], AbstractContextManager[Server]], bench: Bench) -> None:
+        self.bench = bench
+        self._start = start
+        self._stack = ExitStack()
+        self._server: Server | None = None
+
+    @property
+    def server(self) -> Server:
+        """The engine that is up now."""
+        assert self._server is not None
+        return self._server
+
+    def __enter__(self) -> Self:
+        self._server = self._stack.enter_context(self._start())
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def again(self) -> None:
+        """Take the engine down and start it anew; one that somebody else started goes on as it is."""
+        self._stack.close()
+        self._server = self._stack.enter_context(self._start())
+
+
 class Session:
     """Everything that the cells of one run share; made once per process."""
 
@@ -142,11 +171,16 @@ class Session:
         """The reference forward pass of a cell's model."""
         environment = prepare.reference_environment(self.matrix, cell.model, say)
         return Reference(
-            checkpoint=source, environment=environment, workload=cell.device.workload, watch=watch, say=say
+            checkpoint=source,
+            environment=environment,
+            workload=cell.device.workload,
+            watch=watch,
+            say=say,
+            dtype="float32" if cell.dtype == "float32" else "bfloat16",
         )
 
     @contextmanager
-    def serve(self, planned: Planned, watch: Stopwatch) -> Iterator[tuple[Server, Bench]]:
+    def serve(self, planned: Planned, watch: Stopwatch) -> Iterator[Up]:
         """A cell's engine, up and ready, with the bench its probes need; takes it down at the end."""
         cell = planned.cell
         if planned.excluded is not None:
@@ -154,14 +188,14 @@ class Session:
         with watch.on(REFERENCE):
             source = self.checkpoint(cell.model)
             reference = self.reference(cell, source, watch)
-        bench = Bench(reference=reference, watch=watch)
+        with Up(lambda: self._server(cell, reference, watch), Bench(reference=reference, watch=watch)) as up:
+            yield up
+
+    def _server(self, cell: Cell, reference: Reference, watch: Stopwatch) -> AbstractContextManager[Server]:
         if self.attached is not None:
             engine = self.engines[cell.release.engine]
-            with attach.attach(engine, self.attached.base_url, self.attached.model, source.folder) as server:
-                yield server, bench
-        else:
-            with self._launched(cell, reference, watch) as server:
-                yield server, bench
+            return attach.attach(engine, self.attached.base_url, self.attached.model, reference.checkpoint.folder)
+        return self._launched(cell, reference, watch)
 
     @contextmanager
     def _launched(self, cell: Cell, reference: Reference, watch: Stopwatch) -> Iterator[Server]:
@@ -176,13 +210,8 @@ class Session:
             prepared = self.prepare(cell, reference.checkpoint)
         stack = ExitStack()
         try:
-            try:
-                with watch.on(STARTUP):
-                    server = self._up(stack, cell, prepared, reference.checkpoint)
-            except EngineCrashed as error:
-                if (excuse := reference.coverage().excuse(error)) is not None:
-                    raise excuse from error
-                raise
+            with watch.on(STARTUP):
+                server = self._up(stack, cell, prepared, reference)
             yield server
         finally:
             with watch.on(STARTUP):
@@ -193,7 +222,8 @@ class Session:
         how = prepare.in_docker if self.launcher.name == "docker" else prepare.in_venv
         return how(self.matrix, cell, self.engines[cell.release.engine], source, say)
 
-    def _up(self, stack: ExitStack, cell: Cell, prepared: Prepared, source: Checkpoint) -> Server:
+    def _up(self, stack: ExitStack, cell: Cell, prepared: Prepared, reference: Reference) -> Server:
+        source = reference.checkpoint
         allowed = limits(cell, source.size)
         ids = stack.enter_context(leases.lease(cell, allowed))
         preflight.accelerators(cell, ids)
@@ -207,13 +237,24 @@ class Session:
             accelerators=ids,
             deadline_s=ready_deadline_s(source.size),
         )
-        log = self.run / cell.id / "server.log"
+        log = self._fresh_log(cell)
         try:
             return stack.enter_context(self._launch(spec, prepared, log, allowed))
         except NeedsNetwork:
             # Once more online: whether only the network was missing is worth knowing.
             spec = msgspec.structs.replace(spec, online=True, port=venv.free_port())
             return stack.enter_context(self._launch(spec, prepared, log.with_name("server.online.log"), allowed))
+        except EngineCrashed as error:
+            if (excuse := reference.coverage().excuse(error)) is not None:
+                raise excuse from error
+            raise
+
+    def _fresh_log(self, cell: Cell) -> Path:
+        """Where the engine writes; what an earlier start of it in this cell has written is kept beside."""
+        log = self.run / cell.id / "server.log"
+        if log.exists():
+            log.rename(log.with_name(f"server.{len(list(log.parent.glob('server.[0-9]*.log'))) + 1}.log"))
+        return log
 
     def _launch(self, spec: Launch, prepared: Prepared, log: Path, allowed: Limits) -> AbstractContextManager[Server]:
         engine = self.engines[spec.cell.release.engine]

@@ -63,8 +63,8 @@ def _checkpoints(
 def _references(
     session: Session, cells: Sequence[Cell], checkpoints: Mapping[str, Future[Checkpoint | None]], board: Board
 ) -> None:
-    """The reference of each model for each workload, of which every device has one."""
-    for cell in {(cell.model.id, cell.device.id): cell for cell in cells}.values():
+    """The reference of each model for each workload, of which every device has one, and each dtype of its noise."""
+    for cell in {(cell.model.id, cell.device.id, cell.dtype): cell for cell in cells}.values():
         _reference(session, cell, checkpoints[cell.model.id], board)
 
 
@@ -111,7 +111,9 @@ def _reference(session: Session, cell: Cell, source: Future[Checkpoint | None], 
         with board.line(f"reference of {cell.model.id}") as say:
             reference = session.reference(cell, found, Stopwatch(), say)
             reference.coverage()
-            reference.corpus()
+            corpus = reference.corpus()
+            if cell.dtype != "float32":
+                reference.ladder(corpus)
 
     _or_none(make)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from matrix.plan import Planned
-from probes.conftest import Record, examine
-from probes.probe import Bench, Probe
-from probes.session import Session
-from runners.engine import Server
+from probes.conftest import Record, keep
+from probes.examine import examine
+from probes.probe import Probe
+from probes.session import Session, Up
 
 
-def test_cell(planned: Planned, probe: Probe, record: Record, session: Session, served: tuple[Server, Bench]) -> None:
+def test_cell(planned: Planned, probe: Probe, record: Record, session: Session, served: Up) -> None:
     """Measure, store, judge; the report hook writes the result and shapes the outcome."""
-    record.verdict = examine(record, session, planned, probe, *served)
+    record.served = served
+    record.verdict = examine(probe, planned.cell, served, lambda found: keep(record, session, planned, probe, found))

@@ -53,7 +53,7 @@ def _case(result: Result) -> TestCase:
     sentence = f"{verdict.status.value}: {verdict.reason}"
     if verdict.status is Status.ERROR:
         case.add_error_info(sentence, error_type="ERROR")
-    elif verdict.status in (Status.SKIP, Status.NOTRUN, Status.UNDECIDED):
+    elif verdict.status in (Status.SKIP, Status.NOTRUN, Status.UNDECIDED, Status.REF_SUSPECT):
         case.add_skipped_info(sentence)
     elif verdict.unexpected:
         case.add_failure_info(sentence, failure_type=verdict.status.value)

@@ -121,7 +121,7 @@ def standing(results: Sequence[Result]) -> list[Standing]:
     """What holds for every cell and probe, from results in the order of measuring.
 
     A result that settles nothing, ours or undecided, does not take away what an earlier one has settled. A rule that
-    excludes the cell does, and so does an engine that broke before the probe could run.
+    excludes the cell does, and so do an engine that broke before the probe could run and doubt about the reference.
     """
     broke = {_launch(result) for result in results if result.verdict.status.blames_engine}
     found: dict[tuple[str, str], Standing] = {}
@@ -141,4 +141,4 @@ def _launch(result: Result) -> tuple[str, str]:
 
 def _settles(result: Result, broke: Collection[tuple[str, str]]) -> bool:
     status = result.verdict.status
-    return status.decided or status is Status.SKIP or (status is Status.NOTRUN and _launch(result) in broke)
+    return status.settles or status is Status.SKIP or (status is Status.NOTRUN and _launch(result) in broke)

@@ -29,6 +29,7 @@ def collected(done: Collected) -> str:
     """What was brought together."""
     lines = ["## Collected", "", f"{done.new} new files, {done.known} known already."]
     lines += [f"- kept as it was, though another one came: `{name}`" for name in done.differing]
+    lines += [f"- no longer accuses an engine: `{name}`" for name in done.withdrawn]
     return "\n".join([*lines, ""])
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -167,6 +168,15 @@ class Engine(Record, frozen=True, kw_only=True):
     weights."""
     max_top_k: int = 20
     """The most logprobs per token that the server gives as it is launched here."""
+    lineage: str = ""
+    """Whose modelling code it runs; left out: its own, by its name. Engines that share code share a lineage, for they
+    may share a mistake: only engines of different lineage, agreeing with each other, cast doubt on the reference, whose
+    own lineage is `transformers`. An engine that falls back on transformers' code for a model counts as transformers
+    there; that cannot be told here, where one lineage stands for all models."""
+
+    def __post_init__(self) -> None:
+        if not self.lineage:
+            msgspec.structs.force_setattr(self, "lineage", self.name)
 
 
 def ready_deadline_s(model_bytes: int) -> float:

@@ -15,14 +15,17 @@ target logprobs is padding, or left out by `restrict`, and is looked at nowhere.
     noise       what the replicates show, and scores in units of it
     sides       the faults that a mean cannot see
     ratio       the ratio and the rule
+    scale       the ladder of visible roundings, by which a ratio can be read
     margins     the test of generated text alone, where an engine gives no logprobs
+    float32     the test of engines that compute in float32, where no ratio applies
     verdicts    what the tests answer
 """
 
 from __future__ import annotations
 
 from probes.noise_floor.divergence import TokenKl, flips, token_difference, token_kl
-from probes.noise_floor.limits import FAIL_ALPHA, PASS_ALPHA
+from probes.noise_floor.float32 import judge_float32
+from probes.noise_floor.limits import FAIL_ALPHA, MARGIN_FAIL_ALPHA, PASS_ALPHA
 from probes.noise_floor.logprobs import (
     Flags,
     Floats,
@@ -32,20 +35,33 @@ from probes.noise_floor.logprobs import (
     listed_count,
     nonfinite,
     restrict,
+    rows,
+    runs,
     top_margin,
 )
 from probes.noise_floor.margins import generated_margins, greedy_margins, judge_margins
 from probes.noise_floor.noise import noise_tau
 from probes.noise_floor.ratio import judge_ratio, leave_one_out
+from probes.noise_floor.scale import INT8, ladder, placed
 from probes.noise_floor.sides import rate_excess
-from probes.noise_floor.verdicts import Decision, Estimate, MarginVerdict, RatioVerdict, SideStatistic
+from probes.noise_floor.verdicts import (
+    Decision,
+    Estimate,
+    Float32Verdict,
+    MarginVerdict,
+    RatioVerdict,
+    SideStatistic,
+)
 
 __all__ = [
     "FAIL_ALPHA",
+    "INT8",
+    "MARGIN_FAIL_ALPHA",
     "PASS_ALPHA",
     "Decision",
     "Estimate",
     "Flags",
+    "Float32Verdict",
     "Floats",
     "Ints",
     "MarginVerdict",
@@ -57,14 +73,19 @@ __all__ = [
     "flips",
     "generated_margins",
     "greedy_margins",
+    "judge_float32",
     "judge_margins",
     "judge_ratio",
+    "ladder",
     "leave_one_out",
     "listed_count",
     "noise_tau",
     "nonfinite",
+    "placed",
     "rate_excess",
     "restrict",
+    "rows",
+    "runs",
     "token_difference",
     "token_kl",
     "top_margin",

@@ -23,6 +23,14 @@ MARGIN_RATE = 0.005
 """Share of hard mismatches that a text-only PASS excludes: above it lie int4 weights (7.8% and 12.2%, pilot) and
 gross faults, below it rounding noise (0) and int8 weights (0.04%)."""
 
+FLOAT32_GOOD = 30.0
+"""In float32, times the replicates' differences: engines with kernels of their own lie within 25 (tiny checkpoints:
+2e-6 from SGLang and llama.cpp, 5e-5 from vLLM, 2e-6 from the replicates)."""
+FLOAT32_FAIL = 100.0
+"""A fault stands out by two orders of magnitude there, or rounding may be all there is."""
+FLOAT32_RESOLUTION = 2.0**-22
+"""Of a float32 logprob of some nats: two units in its last place."""
+
 # --- how sure ---------------------------------------------------------------------------------------------
 
 PASS_ALPHA = 0.01
@@ -65,8 +73,8 @@ UNUSABLE = -9999.0
 def ratio_limits(controls: Sequence[float] = (), int8_ratio: float | None = None) -> tuple[float, float]:
     """g and F: beyond how many times the noise an engine is not good, and beyond how many it fails.
 
-    `controls` are the ratios T of healthy models on this engine, `int8_ratio` that of the reference with int8 weights
-    on this model: g = max(1.25, min(largest control, 1.5)), F = max(3 g, int8_ratio).
+    `controls` are the ratios T of healthy models on this engine, frozen when it was accepted, `int8_ratio` that of the
+    reference with int8 weights on this model: g = max(1.25, min(largest control, 1.5)), F = max(3 g, int8_ratio).
     """
     good = max(RATIO_GOOD, min(max(controls, default=0.0), RATIO_GOOD_CAP))
     return good, max(FAIL_FACTOR * good, int8_ratio or 0.0)

@@ -32,24 +32,34 @@ class TokenLogprobs(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"targets {shape}, ids {self.top_ids.shape} and logprobs {self.top_logprobs.shape} differ")
 
 
-def family(arrays: Mapping[str, NDArray[Any]]) -> tuple[TokenLogprobs, dict[str, TokenLogprobs]]:
-    """The reference and its replicates from the arrays that probes/reference/program writes.
-
-    Raises ValueError where no array is called reference/target_logprobs.
-    """
+def runs(arrays: Mapping[str, NDArray[Any]]) -> dict[str, TokenLogprobs]:
+    """Every run in the arrays that probes/reference/program writes, by name."""
     suffix = "/target_logprobs"
-    names = [key.removesuffix(suffix) for key in arrays if key.endswith(suffix)]
-    if "reference" not in names:
-        raise ValueError("no array reference/target_logprobs: not the output of the reference program")
-    runs = {
+    return {
         name: TokenLogprobs(
             target_logprobs=arrays[name + suffix],
             top_ids=arrays[f"{name}/top_ids"],
             top_logprobs=arrays[f"{name}/top_logprobs"],
         )
-        for name in names
+        for name in (key.removesuffix(suffix) for key in arrays if key.endswith(suffix))
     }
-    return runs.pop("reference"), runs
+
+
+def family(arrays: Mapping[str, NDArray[Any]]) -> tuple[TokenLogprobs, dict[str, TokenLogprobs]]:
+    """The reference and its replicates; ValueError where no array is called reference/target_logprobs."""
+    found = runs(arrays)
+    if "reference" not in found:
+        raise ValueError("no array reference/target_logprobs: not the output of the reference program")
+    return found.pop("reference"), found
+
+
+def rows(run: TokenLogprobs, which: slice) -> TokenLogprobs:
+    """Some of the sequences."""
+    return TokenLogprobs(
+        target_logprobs=run.target_logprobs[which],
+        top_ids=run.top_ids[which],
+        top_logprobs=run.top_logprobs[which],
+    )
 
 
 def restrict(reference: TokenLogprobs, keep: Flags) -> TokenLogprobs:

@@ -48,6 +48,7 @@ def judge_margins(
     noise: Sequence[Floats],
     tau: float,
     *,
+    control: float = 0.0,
     rate: float = MARGIN_RATE,
     alpha: float = MARGIN_FAIL_ALPHA,
 ) -> MarginVerdict:
@@ -59,14 +60,17 @@ def judge_margins(
     first one, for what follows is the engine's answer to a context of its own making and would count one
     fault many times.
 
-    FAIL       an exact binomial test rejects the replicates' rate h0 (its upper 95% bound) at `alpha`.
+    `control` is the rate of hard mismatches that healthy models show on this engine, frozen when it was accepted: its
+    kernels differ from the replicates' legitimately. It counts up to `rate`.
+
+    FAIL       an exact binomial test rejects the rate h0 at `alpha`: the replicates' (upper 95% bound), or `control`.
     PASS       the exact upper 99% bound of the rate is within h0 + `rate`, and h0 is not rejected at 1%.
     UNDECIDED  otherwise; without any hard mismatch a PASS takes `needed_tokens`.
     """
     hard, tokens, first = _count(margins, tau)
     counts = [_count(item, tau) for item in noise]
     noise_hard, noise_tokens = sum(item[0] for item in counts), sum(item[1] for item in counts)
-    h0 = _upper_rate(noise_hard, noise_tokens, MARGIN_NOISE_ALPHA)
+    h0 = max(_upper_rate(noise_hard, noise_tokens, MARGIN_NOISE_ALPHA), min(control, rate))
     p_value = float(scipy.stats.binom.sf(hard - 1, tokens, h0)) if hard else 1.0
     bar = min(1.0, h0 + rate)
     needed = math.ceil(math.log(PASS_ALPHA) / math.log1p(-bar)) if bar < 1 else 0

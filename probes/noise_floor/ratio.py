@@ -12,7 +12,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import scipy  # its parts are loaded when first used: `stats` takes a second, and most commands judge nothing
 
-from probes.noise_floor.limits import FAIL_ALPHA, MIN_REPLICATES, NOISE_RESOLUTION, PASS_ALPHA, ratio_limits
+from probes.noise_floor.limits import (
+    FAIL_ALPHA,
+    MIN_REPLICATES,
+    NOISE_RESOLUTION,
+    PASS_ALPHA,
+    REPLICATE_SPREAD,
+    ratio_limits,
+)
 from probes.noise_floor.logprobs import (
     Flags,
     Floats,
@@ -24,6 +31,7 @@ from probes.noise_floor.logprobs import (
     valid_positions,
 )
 from probes.noise_floor.noise import Noise, Run, log_ratios, measure_noise, run_statistics, sequence_scores
+from probes.noise_floor.scale import placed
 from probes.noise_floor.sides import SIDE_STATISTICS, Question, gross, hard, side_statistics
 from probes.noise_floor.verdicts import Decision, Estimate, RatioVerdict, SideStatistic, first_flagged, place
 
@@ -36,6 +44,8 @@ def judge_ratio(
     k: int | None = None,
     controls: Sequence[float] = (),
     int8_ratio: float | None = None,
+    strata: int = 1,
+    rungs: Mapping[str, float] | None = None,
     pass_alpha: float = PASS_ALPHA,
     fail_alpha: float = FAIL_ALPHA,
 ) -> RatioVerdict:
@@ -55,27 +65,36 @@ def judge_ratio(
        the k that it was asked for, or the target's rank would pose as the least listed probability.
     controls: T of healthy models on this engine, frozen; g = max(1.25, min(largest, 1.5)).
     int8_ratio: T of the reference with int8 weights on this model; F = max(3 g, int8_ratio).
-    pass_alpha, fail_alpha: two-sided levels, for a caller that corrects over strata.
+    strata: how many are asked about at once; what accuses, and what withholds a PASS, is corrected for their number.
+       The bounds of a PASS are not: that all of them lie within g is claimed only if each one does, so no claim is
+       easier to make by making several (Berger 1982, intersection-union test).
+    rungs: T of visible roundings of the reference (`ladder`), for the sentence.
+    pass_alpha, fail_alpha: two-sided levels.
     Raises ValueError if shapes differ, a replicate is not finite, or a sequence has no valid position.
     """
     good, fail = ratio_limits(controls, int8_ratio)
+    fail_alpha /= strata
     _check_occupied(reference)
     valid, bad = valid_positions(reference), nonfinite(reference, candidate)
     depth = _depth(reference, candidate, bad, k)
     noise = measure_noise(reference, replicates, depth)
     run = run_statistics(reference, candidate, depth)
-    obstacle = _obstacle(run, noise)
+    obstacle = find_obstacle(run, noise)
     if obstacle:
         return _without_ratio(run, noise, bad, good, fail, depth, obstacle)
     logs, null = log_ratios(run.kl, [item.kl for item in noise.runs], noise.c)
     logs_d, _ = log_ratios(abs(run.difference), [abs(item.difference) for item in noise.runs], noise.tau)
-    ratio, ratio_d = (_estimate(values, pass_alpha, fail_alpha) for values in (logs, logs_d))
-    q = Question(run, noise, valid, good, fail, top_margin(reference), pass_alpha / SIDE_STATISTICS, fail_alpha)
+    ratio, ratio_d = (estimate(values, pass_alpha, fail_alpha) for values in (logs, logs_d))
+    q = Question(
+        run, noise, valid, good, fail, top_margin(reference), pass_alpha / SIDE_STATISTICS / strata, fail_alpha
+    )
     sides = {side.name: side for side in side_statistics(q, logs, null)}
     decision, sentence = _decide(ratio, ratio_d, list(sides.values()), bad, good, fail)
+    if decision != "PASS" and (words := placed(ratio.value, rungs or {})):
+        sentence += f"; on the scale of this model: {words}"
     return RatioVerdict(
         decision=decision,
-        sentence=sentence,
+        sentence=sentence + _reference_problem(noise.dropped),
         ratio=ratio,
         ratio_d=ratio_d,
         limit_good=good,
@@ -121,7 +140,7 @@ def _depth(reference: TokenLogprobs, candidate: TokenLogprobs, bad: Flags, k: in
     return np.where(valid_positions(reference), depth if k is None else np.minimum(depth, k), 0)
 
 
-def _estimate(logs: Floats, pass_alpha: float, fail_alpha: float) -> Estimate:
+def estimate(logs: Floats, pass_alpha: float, fail_alpha: float) -> Estimate:
     """Geometric mean of the ratios whose logarithms are given, with t intervals on n - 1 degrees."""
     n = len(logs)
     mean, error = float(logs.mean()), float(logs.std(ddof=1)) / math.sqrt(n)
@@ -135,10 +154,18 @@ def _estimate(logs: Floats, pass_alpha: float, fail_alpha: float) -> Estimate:
     )
 
 
+def _reference_problem(dropped: Sequence[str]) -> str:
+    """What must be told beside any verdict: part of the software that all engines are measured against is wrong."""
+    if not dropped:
+        return ""
+    names = " and ".join(dropped)
+    return f"; reference problem: {names} disagrees with the other replicates by over {REPLICATE_SPREAD:g} x, left out"
+
+
 # --- where no ratio can be formed -------------------------------------------------------------------------
 
 
-def _obstacle(run: Run, noise: Noise) -> str | None:
+def find_obstacle(run: Run, noise: Noise) -> str | None:
     """Why no ratio can be formed, if so."""
     if len(noise.runs) < MIN_REPLICATES:
         return f"{len(noise.runs)} replicates agree with each other and {MIN_REPLICATES} are needed"
@@ -155,7 +182,7 @@ def _without_ratio(
     first = first_flagged(bad)
     return RatioVerdict(
         decision="FAIL" if first else "UNDECIDED",
-        sentence=_nonfinite_sentence(bad) if first else obstacle,
+        sentence=(_nonfinite_sentence(bad) if first else obstacle) + _reference_problem(noise.dropped),
         ratio=None,
         ratio_d=None,
         limit_good=good,

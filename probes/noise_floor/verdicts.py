@@ -78,11 +78,27 @@ class MarginVerdict(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens counted: of each sequence, up to and with its first hard mismatch."""
     hard: int
     noise_rate: float
-    """h0: upper 95% bound of the replicates' rate of hard mismatches."""
+    """h0: upper 95% bound of the replicates' rate of hard mismatches, or the engine's own where that is higher."""
     p_value: float
     tau: float
     needed_tokens: int
     """Tokens without a hard mismatch that a PASS takes."""
+    first_bad: tuple[int, int] | None
+
+
+class Float32Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """Decision of the float32 test on one stratum; sizes of target differences in nats."""
+
+    decision: Decision
+    sentence: str
+    rms: float
+    largest: float
+    noise_rms: float
+    """The largest of the replicates'."""
+    noise_largest: float
+    tokens: int
+    misses: int
+    nonfinite: int
     first_bad: tuple[int, int] | None
 
 

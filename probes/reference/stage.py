@@ -29,6 +29,11 @@ CORPUS = HERE.parent / "prompts" / "corpus.toml"
 TOP_K = 32
 """Ids kept per position; engines list 20 at most as they are launched here."""
 
+LADDER_SEQUENCES = 8
+"""Of the corpus, through the model with rounded weights: a scale to read a verdict by needs no more."""
+
+SIZES = ("--first", "--sequences", "--length")
+"""Options of `build`: which part of the corpus."""
 
 SLOWEST_BYTES_S = 50e6
 """Of weights that the disk delivers, by the checkpoint's size: a model read part by part is read some ten times."""
@@ -94,16 +99,24 @@ class Reference(Record, frozen=True, kw_only=True):
     workload: Workload
     watch: Stopwatch
     say: Say = lambda line: None
+    dtype: str = "bfloat16"
+    """What the engine computes in, and so its noise replicates: bfloat16 or float32."""
 
-    def corpus(self) -> Table:
-        """Token ids of the corpus with the reference's and its replicates' logprobs; arrays as `program` says."""
-        size = (self.workload.corpus_sequences, self.workload.corpus_length)
+    def corpus(self, first: int = 0, count: int | None = None) -> Table:
+        """Token ids of a part of the corpus with the reference's and its replicates' logprobs; arrays as `program` says.
+
+        `count` sequences from number `first` on; as many as the workload says where none is given.
+        """
+        count = count or self.workload.corpus_sequences
+        size = (first, count, self.workload.corpus_length)
+        options = [str(word) for name, n in zip(SIZES, size, strict=True) for word in (name, n)]
 
         def build(folder: Path) -> None:
-            self.say(f"reference: {size[0]} x {size[1]} tokens in float32 and its bfloat16 replicates")
-            self._run(folder, "build", "--corpus", str(CORPUS), "--sequences", str(size[0]), "--length", str(size[1]))
+            which = f"{count} sequences" if first == 0 else f"sequences {first + 1} to {first + count}"
+            self.say(f"reference: {which} of {size[2]} tokens in float32 and its {self.dtype} replicates")
+            self._run(folder, "build", "--corpus", str(CORPUS), "--dtype", self.dtype, *options)
 
-        return self._table("corpus", (CORPUS.read_bytes(), repr(size).encode()), build)
+        return self._table("corpus", (CORPUS.read_bytes(), repr(size).encode(), self.dtype.encode()), build)
 
     def score(self, token_ids: Sequence[Sequence[int]], prompt_lengths: Sequence[int]) -> Table:
         """The same for given sequences, padded to the longest; used for what an engine generated."""
@@ -114,9 +127,21 @@ class Reference(Record, frozen=True, kw_only=True):
         def build(folder: Path) -> None:
             (folder / "ids.json").write_text(asked)
             self.say(f"reference: scoring {len(token_ids)} generated sequences")
-            self._run(folder, "score", "--ids", str(folder / "ids.json"))
+            self._run(folder, "score", "--ids", str(folder / "ids.json"), "--dtype", self.dtype)
 
-        return self._table("score", (asked.encode(),), build)
+        return self._table("score", (asked.encode(), self.dtype.encode()), build)
+
+    def ladder(self, corpus: Table) -> Table:
+        """What the model itself says of the first sequences of a corpus with visible roundings; none beyond memory."""
+        token_ids = corpus["token_ids"][:LADDER_SEQUENCES].tolist()
+        asked = json.dumps({"token_ids": token_ids})
+
+        def build(folder: Path) -> None:
+            (folder / "ids.json").write_text(asked)
+            self.say(f"reference: {len(token_ids)} sequences with rounded weights, for a scale")
+            self._run(folder, "ladder", "--ids", str(folder / "ids.json"))
+
+        return self._table("ladder", (asked.encode(),), build)
 
     def coverage(self) -> Coverage:
         """What the checkpoint lacks or has too much of, as transformers reports it, and how far its ids go."""

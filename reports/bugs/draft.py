@@ -29,9 +29,10 @@ class Failure(Record, frozen=True, kw_only=True):
 def failures(store: Store) -> list[Failure]:
     """Every unexpected failure of an engine that stands today, by id.
 
-    It is confirmed where the two newest decided results of one cell both show it: one alone may be a bad night.
+    It is confirmed where the two newest decided results of one cell both show it: one alone may be a bad night. Doubt
+    about the reference ends it: nobody is told of a fault that may be ours.
     """
-    decided = [result for result in store.results if result.verdict.status.decided]
+    decided = [result for result in store.results if result.verdict.status.settles]
     histories: dict[tuple[str, str], list[Result]] = {}
     for result in decided:
         histories.setdefault((result.cell_id, result.probe), []).append(result)

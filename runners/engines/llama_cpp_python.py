@@ -115,4 +115,5 @@ ENGINE = Engine(
     score=score,
     parse_scores=parse_scores,
     version=version,
+    lineage="llama.cpp",
 )

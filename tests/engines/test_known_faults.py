@@ -13,7 +13,7 @@ import pytest
 
 from matrix.cells import Cell
 from matrix.results import Status, Table
-from probes import correctness, loading
+from probes import correctness, loading, strata
 from probes.probe import Bench
 from probes.reference.stage import Reference
 from probes.session import SHIMS, Session
@@ -76,8 +76,8 @@ def test_vllm_serving_a_checkpoint_without_a_weight_is_caught_by_name(
 class PlainText(Reference, frozen=True, kw_only=True):
     """The corpus without sequences that a text prompt cannot carry: cut characters, special tokens, rare splits."""
 
-    def corpus(self) -> Table:
-        whole = super().corpus()
+    def corpus(self, first: int = 0, count: int | None = None) -> Table:
+        whole = super().corpus(first, count)
         kept = np.array([self._gives_back(ids) for ids in whole["token_ids"].tolist()])
         return {name: array[kept] if array.shape[:1] == kept.shape else array for name, array in whole.items()}
 
@@ -106,7 +106,7 @@ def test_the_shift_of_llama_cpp_pythons_echoed_logprobs_is_caught_by_name(
         engine = msgspec.structs.replace(engine, score=llama_cpp_python.score_by_echo)
     spec = launch_of(quick, cell, engine, smollm2)
     with venv.launch(engine, spec, tmp_path / "server.log") as server:
-        verdict = correctness.judge(correctness.measure(server, cell, Bench(reference=plain, watch=bench.watch)), cell)
+        verdict = strata.judge(correctness.measure(server, cell, Bench(reference=plain, watch=bench.watch)), cell)
     assert verdict.status is status
     shifted = "prefill: shifted by one position: each token is scored with the logits that follow it"
     assert verdict.reason.startswith(shifted) is (through == "echo")

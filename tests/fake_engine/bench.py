@@ -69,8 +69,11 @@ class StandIn(Reference, frozen=True, kw_only=True):
     covered: Coverage
     """What is said of the checkpoint."""
 
-    def corpus(self) -> Table:
-        return _corpus(self.workload.corpus_sequences, self.workload.corpus_length)
+    def corpus(self, first: int = 0, count: int | None = None) -> Table:
+        return _corpus(first, count or self.workload.corpus_sequences, self.workload.corpus_length)
+
+    def ladder(self, corpus: Table) -> Table:
+        return {"token_ids": corpus["token_ids"][:8]}
 
     def score(self, token_ids: Sequence[Sequence[int]], prompt_lengths: Sequence[int]) -> Table:
         return arrays(token_ids, prompt_lengths)
@@ -107,9 +110,9 @@ def tokenizer() -> Tokenizer:
 
 
 @functools.cache
-def _corpus(sequences: int, length: int) -> Table:
-    random = np.random.default_rng(11)
-    return arrays([bigram.sample(random, length) for _ in range(sequences)], [1] * sequences)
+def _corpus(first: int, count: int, length: int) -> Table:
+    numbers = range(first, first + count)
+    return arrays([bigram.sample(np.random.default_rng(number), length) for number in numbers], [1] * count)
 
 
 def arrays(sequences: Sequence[Sequence[int]], prompt_lengths: Sequence[int]) -> Table:

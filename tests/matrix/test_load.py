@@ -30,6 +30,46 @@ def test_right_tables_load(tmp_path: Path) -> None:
     assert matrix.cells()[0].id == "fake-0.0.1__small__cpu__default"
 
 
+CONTROL = """
+[[control]]
+engine = "fake"
+device_kind = "cpu"
+model = "small"
+release = "fake-0.0.1"
+measured = 2026-11-25
+ratio = 0.8
+"""
+
+
+def test_controls_belong_to_the_cells_of_their_engine_and_kind_of_device(tmp_path: Path) -> None:
+    """Each release of the engine carries them; without the file nobody does."""
+    assert {cell.controls for cell in read(write(tmp_path)).cells()} == {()}
+    (tmp_path / "controls.toml").write_text(CONTROL + CONTROL.replace("fake", "vllm").replace("0.8", "0.6"))
+    cells = read(tmp_path).cells()
+    assert {(cell.release.engine, *(one.ratio for one in cell.controls)) for cell in cells} == {("fake", 0.8)}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            '"fake"',
+            '"fkae"',
+            "controls.toml: fake-0.0.1 small: unknown 'fkae' (did you mean 'fake'? known: fake, vllm)",
+        ),
+        ('"small"', '"smal"', "controls.toml: fake-0.0.1 smal: unknown 'smal' (did you mean 'small'?"),
+        ('"cpu"', '"cuda"', "controls.toml: fake-0.0.1 small: unknown 'cuda' (known: cpu)"),
+        ("ratio =", "raito =", "controls.toml: [[control]] number 1: unknown key 'raito'"),
+        ("0.8", "-0.8", "controls.toml: [[control]] number 1: Expected `float` > 0.0"),
+    ],
+)
+def test_wrong_controls_are_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
+    """A control of nothing would be a threshold of nothing."""
+    write(tmp_path)
+    (tmp_path / "controls.toml").write_text(CONTROL.replace(old, new))
+    assert refused(tmp_path).startswith(message)
+
+
 def test_the_packaged_tables_load() -> None:
     """What comes with the program is right."""
     matrix = load.load(engines=engine_registry.engines(), probes=probe_registry.probes())

@@ -10,7 +10,7 @@ import pytest
 
 from matrix.errors import EngineBrokeProtocol, Infrastructure
 from matrix.results import Measurement, Status, read_measurement, write_measurement
-from probes import correctness
+from probes import correctness, strata
 from runners.engine import Engine
 from tests.fake_engine.adapter import fake_engine
 from tests.fake_engine.bench import CELL, WORKLOAD, bench, launched, verdict_of, with_workload
@@ -28,7 +28,7 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> Measurement:
 
 def test_both_strata_are_judged(healthy: Measurement) -> None:
     """An engine that scores ids is judged on prefill and on decode, and a PASS names both."""
-    verdict = correctness.judge(healthy, CELL)
+    verdict = strata.judge(healthy, CELL)
     assert verdict.status is Status.PASS
     assert verdict.reason.startswith("prefill: ")
     assert "; decode: " in verdict.reason
@@ -37,7 +37,7 @@ def test_both_strata_are_judged(healthy: Measurement) -> None:
 
 def test_every_generated_token_is_judged_and_no_prompt(healthy: Measurement) -> None:
     """Decode counts the generated tokens, prefill every token but the first of each sequence."""
-    numbers = correctness.judge(healthy, CELL).numbers
+    numbers = strata.judge(healthy, CELL).numbers
     assert numbers["decode_tokens"] == WORKLOAD.decode_sequences * WORKLOAD.decode_tokens
     assert numbers["prefill_tokens"] == WORKLOAD.corpus_sequences * (WORKLOAD.corpus_length - 1)
 
@@ -55,7 +55,7 @@ def test_rows_of_generated_tokens_begin_behind_the_prompt(healthy: Measurement) 
 def test_a_stored_measurement_gives_the_same_verdict(healthy: Measurement, tmp_path: Path) -> None:
     """Judging needs no engine: what was written and read again is judged as it was at first."""
     path = write_measurement(tmp_path, CELL.id, "correctness", healthy)
-    assert correctness.judge(read_measurement(path), CELL) == correctness.judge(healthy, CELL)
+    assert strata.judge(read_measurement(path), CELL) == strata.judge(healthy, CELL)
 
 
 @pytest.mark.parametrize(("table", "word"), [("prefill", "prefill: "), ("decode", "decode: ")])
@@ -65,7 +65,7 @@ def test_one_bad_stratum_is_enough(table: str, word: str, healthy: Measurement) 
     bad["target_logprobs"] = bad["target_logprobs"].copy()
     bad["target_logprobs"][2, 40] = np.nan
     broken = msgspec.structs.replace(healthy, tables={**healthy.tables, table: bad})
-    verdict = correctness.judge(broken, CELL)
+    verdict = strata.judge(broken, CELL)
     assert verdict.status is Status.FAIL
     assert f"{word}non-finite logprob at sequence 2 position 41" in verdict.reason
 
@@ -77,7 +77,7 @@ def test_a_gap_in_the_answers_is_not_finite(healthy: Measurement) -> None:
         name: np.concatenate([array, np.full_like(healthy.tables["prefill"][name][:, -1:], fill)], axis=1)
         for (name, array), fill in zip(short.items(), (np.nan, -1, np.nan), strict=True)
     }
-    verdict = correctness.judge(msgspec.structs.replace(healthy, tables={**healthy.tables, "prefill": padded}), CELL)
+    verdict = strata.judge(msgspec.structs.replace(healthy, tables={**healthy.tables, "prefill": padded}), CELL)
     assert verdict.status is Status.FAIL
 
 
@@ -97,7 +97,7 @@ def test_texts_that_cannot_be_read_are_told_and_must_be_few(unusable: int, statu
         found = correctness.measure(server, cell, bench(cell.device.workload))
     assert (found.values["texts"], found.values["unusable_texts"]) == (16, 0)
     values = {**found.values, "texts": 32, "unusable_texts": unusable}
-    verdict = correctness.judge(msgspec.structs.replace(found, values=values), cell)
+    verdict = strata.judge(msgspec.structs.replace(found, values=values), cell)
     assert verdict.status is status
     assert f"{unusable} of 32 texts do not give their token ids back and are left out" in verdict.reason
 

@@ -264,3 +264,46 @@ def test_wrong_parts_of_the_corpus_are_status_2(
     )
     assert done.returncode == 2
     assert message in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_float32_has_a_noise_of_its_own(
+    reference_program: Runs, model: Path, built: dict[str, Any], tmp_path: Path
+) -> None:
+    """Five other orders of the same float32 sums: off by rounding alone, and each in its own way."""
+    (tmp_path / "ids.json").write_text(json.dumps({"token_ids": built["token_ids"][:3].tolist()}))
+    done = reference_program(
+        "score", "--model", model, "--ids", tmp_path / "ids.json", "--out", tmp_path / "out.npz", "--dtype", "float32"
+    )
+    assert done.returncode == 0, done.stderr
+    reference, replicates = nf.family(dict(np.load(tmp_path / "out.npz")))
+    assert list(replicates) == ["f32-sdpa", "f32-left-padded", "f32-chunked-prefill", "f32-decode", "f32-ranks"]
+    targets = [run.target_logprobs for run in replicates.values()]
+    largest = [float(np.abs(one - reference.target_logprobs).max()) for one in targets]
+    assert all(0 < value < 1e-4 for value in largest), largest
+    assert not any(np.array_equal(one, other) for n, one in enumerate(targets) for other in targets[:n])
+
+
+def test_the_ladder_rises(reference_program: Runs, model: Path, built: dict[str, Any], tmp_path: Path) -> None:
+    """Each rung is a run of its own, int4 further from the reference than int8; beyond memory there is none."""
+    (tmp_path / "ids.json").write_text(json.dumps({"token_ids": built["token_ids"].tolist()}))
+    words: list[str | Path] = [
+        "ladder",
+        "--model",
+        model,
+        "--ids",
+        tmp_path / "ids.json",
+        "--out",
+        tmp_path / "out.npz",
+        "--top-k",
+        "8",
+    ]
+    done = reference_program(*words)
+    assert done.returncode == 0, done.stderr
+    rungs = nf.runs(dict(np.load(tmp_path / "out.npz")))
+    assert list(rungs) == ["ladder-fp8-kv", "ladder-int8", "ladder-fp8", "ladder-int4"]
+    ratios = nf.ladder(*nf.family(built), rungs, 8)
+    assert ratios["int4 weights"] > 3 * ratios["int8 weights"] > 3
+    assert len({run.target_logprobs.tobytes() for run in rungs.values()}) == 4
+    done = reference_program(*words, "--memory", "0")
+    assert done.returncode == 0, done.stderr
+    assert nf.runs(dict(np.load(tmp_path / "out.npz"))) == {}

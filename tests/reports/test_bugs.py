@@ -88,6 +88,8 @@ BAD, GOOD = Status.FAIL, Status.PASS
         ([BAD, BAD], [True]),
         ([BAD, Status.ERROR, BAD], [True]),
         ([BAD, Status.UNDECIDED, BAD], [True]),
+        ([BAD, BAD, Status.REF_SUSPECT], []),
+        ([BAD, Status.REF_SUSPECT, BAD], [False]),
         ([BAD, GOOD, BAD], [False]),
         ([BAD, BAD, GOOD], []),
         ([BAD, BAD, Status.ERROR], [True]),

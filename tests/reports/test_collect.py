@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from matrix.results import write_bytes, write_result
+from matrix.results import Status, read_result, write_bytes, write_result
 from reports.collect import Collected, collect
 from tests.reports.samples import result
 
@@ -47,3 +47,38 @@ def test_nothing_is_ever_overwritten(incoming: Path, tmp_path: Path) -> None:
 def test_no_artifact_at_all_is_nothing_new(tmp_path: Path) -> None:
     """Every job may be lost."""
     assert collect(tmp_path / "nowhere", tmp_path / "data") == Collected(new=0, known=0, differing=())
+
+
+def put(folder: Path, status: Status, run_id: str = "run") -> Path:
+    return write_result(folder / "run", result("correctness", status, run_id=run_id))
+
+
+def test_an_accusation_is_withdrawn_when_the_other_engine_comes_in_late(tmp_path: Path) -> None:
+    """The same measurement, which agrees with another engine's: the one thing that follows later, and only once."""
+    incoming, data = tmp_path / "incoming", tmp_path / "data"
+    put(incoming, Status.FAIL)
+    collect(incoming, data)
+    path = put(incoming, Status.REF_SUSPECT)
+    name = path.relative_to(incoming).as_posix()
+    assert collect(incoming, data) == Collected(new=0, known=0, differing=(), withdrawn=(name,))
+    assert read_result(data / name).verdict.status is Status.REF_SUSPECT
+    assert collect(incoming, data) == Collected(new=0, known=1, differing=())
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "run_id"),
+    [
+        (Status.REF_SUSPECT, Status.FAIL, "run"),
+        (Status.PASS, Status.REF_SUSPECT, "run"),
+        (Status.FAIL, Status.PASS, "run"),
+        (Status.FAIL, Status.REF_SUSPECT, "another"),
+    ],
+)
+def test_nothing_else_follows_later(before: Status, after: Status, run_id: str, tmp_path: Path) -> None:
+    """Neither an accusation nor another measurement takes a result's place."""
+    incoming, data = tmp_path / "incoming", tmp_path / "data"
+    put(incoming, before)
+    collect(incoming, data)
+    name = put(incoming, after, run_id).relative_to(incoming).as_posix()
+    assert collect(incoming, data).differing == (name,)
+    assert read_result(data / name).verdict.status is before

@@ -21,7 +21,7 @@ def test_a_cell_that_passes_everything_is_right() -> None:
     assert (square.level, square.level_name, square.blocked_by) == (3, "right", UNMEASURED_NEXT)
 
 
-@pytest.mark.parametrize("status", [Status.FAIL, Status.DEGRADED, Status.UNDECIDED])
+@pytest.mark.parametrize("status", [Status.FAIL, Status.DEGRADED, Status.UNDECIDED, Status.REF_SUSPECT])
 def test_an_engine_that_answers_and_is_not_right_runs(status: Status) -> None:
     """Finite logprobs without a PASS of correctness are level 2."""
     assert only(whole_cell(cell(), correctness=status)).level == 2
@@ -81,6 +81,7 @@ def test_an_error_of_ours_in_one_config_does_not_take_away_what_another_has_earn
         ({"correctness": Status.FAIL}, "wrong"),
         ({"correctness": Status.DEGRADED}, "partly"),
         ({"correctness": Status.UNDECIDED}, "grey"),
+        ({"correctness": Status.REF_SUSPECT}, "grey"),
         ({"throughput": Status.CRASH}, "partly"),
         ({"loading": Status.CRASH}, "wrong"),
         ({"loading": Status.ERROR}, "grey"),
@@ -96,3 +97,12 @@ def test_right_with_a_crash_beside_it_says_the_crash() -> None:
     """Level 3 does not hide what came after."""
     crash = result("throughput", Status.CRASH, reason="died", minute=2)
     assert only([*whole_cell(cell())[:2], crash]).blocked_by == "throughput CRASH: died"
+
+
+def test_a_suspected_reference_is_grey_with_its_reason_whatever_was_known_before() -> None:
+    """What an earlier night decided, it decided by the same reference."""
+    doubt = result("correctness", Status.REF_SUSPECT, reason="alpha and beta agree", minute=11)
+    for before in (Status.FAIL, Status.PASS):
+        square = only([*whole_cell(cell(), correctness=before), doubt])
+        assert (square.level, square.colour) == (2, "grey")
+        assert square.blocked_by == "correctness REF-SUSPECT: alpha and beta agree"

@@ -38,6 +38,8 @@ def test_each_status_has_its_element() -> None:
         result("e", Status.UNDECIDED),
         result("f", Status.FAIL, expected=Status.FAIL),
         result("g", Status.PASS),
+        result("h", Status.REF_SUSPECT),
+        result("i", Status.REF_SUSPECT, expected=Status.FAIL),
     ]
     root = ElementTree.fromstring(junit.render(results))
     marks = {
@@ -52,6 +54,8 @@ def test_each_status_has_its_element() -> None:
         "e": ["skipped"],
         "f": ["skipped"],
         "g": [],
+        "h": ["skipped"],
+        "i": ["skipped"],
     }
 
 

@@ -20,3 +20,8 @@ def test_the_terminal_grid_shows_status_number_and_sentence() -> None:
     rows = [[word.strip() for word in line.split("│")[2:5]] for line in text.splitlines() if "│" in line]
     assert rows[:2] == [["PASS", "FAIL", "PASS"], ["12 s", "1.02 x noise", "31.5 tokens/s"]]
     assert "alpha-1.0__small__cpu__default correctness: FAIL: because <it> & so" in text
+
+
+def test_a_suspected_reference_has_no_colour_of_right_or_wrong() -> None:
+    """Grey, as all that is not known."""
+    assert Status.REF_SUSPECT not in render.COLOURS

@@ -100,6 +100,24 @@ def test_a_night_for_which_nothing_was_planned_says_so(tmp_path: Path) -> None:
     assert tonight.sentence == "no results, and nothing was planned"
 
 
+def test_a_suspected_reference_is_a_grey_square_with_its_reason(tmp_path: Path) -> None:
+    """On the page, in grid.json and on the job's page: neither red nor green, and no draft of a bug."""
+    doubt = result("correctness", Status.REF_SUSPECT, of=WRONG, reason="alpha and beta agree", minute=1)
+    put(tmp_path / "results", "1", 0, [result("loading", of=WRONG), doubt])
+    found = store.read(tmp_path / "results")
+    site.write(found, tmp_path / "site", made_at=NOW)
+    (square,) = json.loads((tmp_path / "site" / "grid.json").read_text())["squares"]
+    assert (square["level"], square["colour"], square["statuses"][WRONG.id]["correctness"]) == (
+        2,
+        "grey",
+        "REF-SUSPECT",
+    )
+    page = (tmp_path / "site" / "index.html").read_text()
+    assert '<td class="square grey">' in page
+    assert "before level 3, right: correctness REF-SUSPECT: alpha and beta agree" in page
+    assert "⚪ 2 runs<br>correctness REF-SUSPECT: alpha and beta agree" in summary.grid(site.page(found, made_at=NOW))
+
+
 @pytest.fixture
 def browser(chromium: tuple[Path, Path]) -> Iterator[webdriver.Chrome]:
     options = webdriver.ChromeOptions()

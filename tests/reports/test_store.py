@@ -84,6 +84,14 @@ def test_a_later_result_that_settles_nothing_stands_beside_the_earlier_one(statu
     assert (held.result.verdict.status, held.later) == (Status.PASS, later)
 
 
+def test_doubt_about_the_reference_takes_the_earlier_result_away() -> None:
+    """Right or wrong, it was so by the same reference; a night that could not ask does not bring it back."""
+    doubt = result("correctness", Status.REF_SUSPECT, minute=1)
+    later = result("correctness", Status.ERROR, minute=2)
+    assert store.standing([result("correctness", Status.FAIL), doubt]) == [store.Standing(result=doubt)]
+    assert store.standing([result("correctness"), doubt, later]) == [store.Standing(result=doubt, later=later)]
+
+
 def test_an_exclusion_takes_the_earlier_result_away() -> None:
     """Whoever excludes a cell says that it is not asked any more."""
     (held,) = store.standing([result("correctness"), result("correctness", Status.SKIP, minute=1)])

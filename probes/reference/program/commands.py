@@ -18,11 +18,20 @@ import transformers
 
 from .corpus import part, read_corpus
 from .errors import InputError
+from .ladder import RUNGS
 from .models import available_memory, fits, load_config, load_model, open_model, vocabulary
 from .resume import Notebook
 from .sheet import Arrays, Ids, Sheet, given, save
 from .streamed import Streamed
-from .ways import NOISE, REFERENCE, STREAMED_NOISE, Replicate
+from .ways import (
+    FLOAT32_NOISE,
+    NOISE,
+    REFERENCE,
+    STREAMED_FLOAT32_NOISE,
+    STREAMED_NOISE,
+    Replicate,
+    whole,
+)
 
 SCHEMA = 2
 
@@ -50,7 +59,7 @@ def measure(folder: Path, sequences: Sequence[Ids], options: argparse.Namespace,
     With a work folder, what was done before a stop is not done again.
     """
     arrays: Arrays = {}
-    for replicate in (REFERENCE, *([] if options.alone else family(folder, options.memory))):
+    for replicate in (REFERENCE, *([] if options.alone else family(options))):
         done = options.work / f"{replicate.name}.npz" if options.work else None
         if done is not None and done.is_file():
             with np.load(done) as archive:
@@ -80,9 +89,12 @@ def _score(
     return sheet.arrays(replicate.name)
 
 
-def family(folder: Path, memory: int) -> tuple[Replicate, ...]:
-    """The noise replicates that this much memory allows."""
-    return NOISE if fits(folder, memory) else STREAMED_NOISE
+def family(options: argparse.Namespace) -> tuple[Replicate, ...]:
+    """The noise replicates of an engine that computes in this dtype, as this much memory allows."""
+    streamed = not fits(options.model, options.memory)
+    if options.dtype == "float32":
+        return STREAMED_FLOAT32_NOISE if streamed else FLOAT32_NOISE
+    return STREAMED_NOISE if streamed else NOISE
 
 
 def metadata(config: Any, arguments: argparse.Namespace, clock: Clock, **more: Any) -> str:
@@ -97,7 +109,7 @@ def metadata(config: Any, arguments: argparse.Namespace, clock: Clock, **more: A
         "config_sha256": _sha256(arguments.model / "config.json"),
         "command": arguments.command,
         "reference": REFERENCE.name,
-        "replicates": [replicate.name for replicate in family(arguments.model, arguments.memory)],
+        "replicates": [replicate.name for replicate in family(arguments)],
         "seconds": clock.stages,
         "read": clock.read,
         **more,
@@ -168,6 +180,28 @@ def score(arguments: argparse.Namespace) -> None:
     save(arguments.out, arrays)
 
 
+def ladder(arguments: argparse.Namespace) -> None:
+    """Score given token ids with the model's own visible roundings; none of a model that does not fit into memory."""
+    sequences, _ = read_ids(arguments.ids)
+    config = load_config(arguments.model)
+    check_ids(sequences, vocabulary(config))
+    clock = Clock()
+    arguments.top_k = min(arguments.top_k, vocabulary(config))
+    arrays = given(sequences, [1] * len(sequences), ["given"] * len(sequences))
+    rungs = RUNGS if fits(arguments.model, arguments.memory) else ()
+    for rung in rungs:
+        model = load_model(arguments.model, "bfloat16", "sdpa")
+        rung.apply(model)
+        sheet = Sheet(sequences, arguments.top_k)
+        for jobs in whole(model, sheet):
+            for job in jobs:
+                job()
+        arrays |= sheet.arrays(rung.name)
+        clock.lap(rung.name)
+    arrays["metadata"] = np.array(json.dumps({**versions(), "seconds": clock.stages}, sort_keys=True))
+    save(arguments.out, arrays)
+
+
 def read_ids(path: Path) -> tuple[list[Ids], list[int]]:
     """Sequences and prompt lengths from a JSON file; prompts count as one token long where none are given."""
     try:
@@ -209,7 +243,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = _Parser(prog="program", description="The reference forward pass and its noise replicates.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("describe", help="versions and threads, as JSON").set_defaults(run=describe)
-    for name, run, source in (("build", build, "--corpus"), ("score", score, "--ids")):
+    for name, run, source in (
+        ("build", build, "--corpus"),
+        ("score", score, "--ids"),
+        ("ladder", ladder, "--ids"),
+    ):
         command = commands.add_parser(name)
         command.set_defaults(run=run)
         command.add_argument("--model", type=Path, required=True)
@@ -217,8 +255,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         command.add_argument("--out", type=Path, required=True)
         command.add_argument("--top-k", type=int, default=32)
         command.add_argument("--memory", type=int, default=available_memory(), help="bytes a model may take")
-        command.add_argument("--alone", action="store_true", help="the reference without its noise replicates")
         command.add_argument("--work", type=Path, help="folder that keeps what a stopped run has done")
+        if name == "ladder":
+            continue
+        command.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="of the replicates")
+        command.add_argument("--alone", action="store_true", help="the reference without its noise replicates")
         command.add_argument("--note-every", type=float, default=10.0, help="seconds between two notes in that folder")
         if name == "build":
             command.add_argument("--first", type=int, default=0, help="number of the first sequence")

@@ -183,3 +183,19 @@ STREAMED_NOISE = tuple(
     else replicate
     for replicate in NOISE
 )
+# For an engine that computes in float32: other orders of the same float32 sums. What they disagree about is a thousand
+# times smaller, and no way of the reference's own is among them.
+FLOAT32_NOISE = (
+    Replicate("f32-sdpa", "float32", "sdpa", whole),
+    # Plain attention in float32 repeats eager attention to the bit, so the sums of the layers are cut here too.
+    Replicate("f32-left-padded", "float32", "sdpa", left_padded, partial(ranks, 3)),
+    Replicate("f32-chunked-prefill", "float32", "sdpa", partial(in_chunks, CHUNKS_EIGHTHS), partial(ranks, 2)),
+    Replicate("f32-decode", "float32", "sdpa", decode),
+    Replicate("f32-ranks", "float32", "eager", whole, partial(ranks, 4)),
+)
+STREAMED_FLOAT32_NOISE = tuple(
+    Replicate("f32-halves", "float32", "sdpa", partial(in_chunks, HALF_EIGHTHS), partial(ranks, 5))
+    if replicate.way is decode
+    else replicate
+    for replicate in FLOAT32_NOISE
+)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from probes import noise_floor as nf
 from tests.probes.noise_floor.synthetic import LISTED, Array, Judge, World
@@ -33,6 +37,41 @@ def test_sequences_have_no_order(world: World, replicates: dict[str, nf.TokenLog
     assert plain.ratio.value == pytest.approx(other.ratio.value)
     assert [side.p_value for side in plain.sides] == pytest.approx([side.p_value for side in other.sides])
     assert plain.worst_sequence is not None and plain.worst_sequence == order[other.worst_sequence]
+
+
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 2**20), times=st.sampled_from([1.0, 2.5, 9.0]))
+def test_tokens_of_a_sequence_have_no_order(seed: int, times: float) -> None:
+    """Permuting the tokens within their sequences, the same way on all sides, changes no number of the verdict."""
+    world = World(seed, 12, 40)
+    order = np.argsort(world.random.random((12, 40)), axis=1)
+
+    def permuted(run: nf.TokenLogprobs) -> nf.TokenLogprobs:
+        def moved(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+            return np.take_along_axis(array, order.reshape(*order.shape, *[1] * (array.ndim - 2)), axis=1)
+
+        fields = {name: moved(getattr(run, name)) for name in nf.TokenLogprobs.__struct_fields__}
+        return nf.TokenLogprobs(**fields)
+
+    candidate, replicates = world.run(world.noisy(times)), world.replicates()
+    plain = nf.judge_ratio(world.reference, replicates, candidate)
+    other = nf.judge_ratio(
+        permuted(world.reference), {name: permuted(run) for name, run in replicates.items()}, permuted(candidate)
+    )
+    assert plain.decision == other.decision
+    assert plain.ratio is not None and other.ratio is not None
+    assert plain.ratio.value == pytest.approx(other.ratio.value)
+    assert [side.p_value for side in plain.sides] == pytest.approx([side.p_value for side in other.sides])
+
+
+def test_more_strata_ask_for_more_to_accuse_and_for_no_more_to_pass(world: World, judge: Judge) -> None:
+    """The bounds that a PASS rests on stay; those that an accusation rests on widen with the number of strata."""
+    candidate = world.run(world.noisy(1.5))
+    replicates = world.replicates()
+    alone, among = (nf.judge_ratio(world.reference, replicates, candidate, strata=strata) for strata in (1, 4))
+    assert alone.ratio is not None and among.ratio is not None
+    assert alone.ratio.high_pass == among.ratio.high_pass
+    assert alone.ratio.low_fail > among.ratio.low_fail
 
 
 def test_the_same_noise_passes_and_says_so(world: World, judge: Judge) -> None:

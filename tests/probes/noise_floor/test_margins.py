@@ -45,3 +45,14 @@ def test_margins_of_generated_tokens_are_never_negative(world: World) -> None:
     found = nf.generated_margins(world.reference)
     best = world.targets == world.logits.argmax(axis=-1)
     assert (found[best] < 1e-6).all() and (found[~best] > 0).all()
+
+
+def test_an_engines_own_rate_counts_up_to_a_limit(world: World, replicates: dict[str, nf.TokenLogprobs]) -> None:
+    """Three hard mismatches in 1500 tokens withhold a PASS, unless healthy models show as many on this engine."""
+    noise, tau = margins(world, replicates)
+    found = np.zeros((15, 100))
+    found[[2, 7, 11], 99] = 3 * tau
+    assert nf.judge_margins(found, noise, tau).decision == "UNDECIDED"
+    assert nf.judge_margins(found, noise, tau, control=0.002).decision == "PASS"
+    found[:, 60] = 3 * tau
+    assert nf.judge_margins(found, noise, tau, control=0.5).decision == "FAIL"

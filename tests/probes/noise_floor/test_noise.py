@@ -42,3 +42,6 @@ def test_a_replicate_far_off_the_others_is_dropped(world: World, replicates: dic
     family = {**replicates, "broken": world.run(world.noisy(30), LISTED)}
     verdict = nf.judge_ratio(world.reference, family, world.run(world.noisy(10)))
     assert (verdict.decision, verdict.dropped) == ("FAIL", ("broken",))
+    problem = "; reference problem: broken disagrees with the other replicates by over 2 x, left out"
+    assert verdict.sentence.endswith(problem)
+    assert nf.judge_ratio(world.reference, family, world.run(world.noisy())).sentence.endswith(problem)

@@ -1,0 +1,92 @@
+"""The float32 verdict: an engine that computes in float32 is judged by its largest and its RMS difference.
+
+The ratio test does not apply there. In float32 a divergence K is itself rounding error, negative at half of all
+positions, and the noise of bfloat16 says nothing about an engine that has none of it. What is left is the difference
+d = ln q - ln p of the target logprobs, whose size grows with a model's depth (1e-6 at two layers, 1e-4 at thirty): the
+tolerance is taken from float32 replicates of the very checkpoint.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from probes.noise_floor.divergence import token_difference, token_kl
+from probes.noise_floor.limits import FLOAT32_FAIL, FLOAT32_GOOD, FLOAT32_RESOLUTION, MIN_REPLICATES
+from probes.noise_floor.logprobs import Flags, Floats, TokenLogprobs, nonfinite, valid_positions
+from probes.noise_floor.verdicts import Decision, Float32Verdict, first_flagged, place
+
+
+class Size(NamedTuple):
+    """How large a run's differences are, nats."""
+
+    rms: float
+    largest: float
+
+
+def judge_float32(
+    reference: TokenLogprobs, replicates: Mapping[str, TokenLogprobs], candidate: TokenLogprobs, k: int | None = None
+) -> Float32Verdict:
+    """Judge one stratum of a float32 engine by |d| against the largest RMS and the largest |d| of float32 replicates.
+
+    PASS       both within FLOAT32_GOOD times the replicates', and no miss.
+    FAIL       a non-finite logprob, a miss, or either beyond FLOAT32_FAIL times the replicates'.
+    UNDECIDED  between, or fewer than three replicates: more than rounding explains, less than a fault must show.
+
+    Raises ValueError if shapes differ or a replicate is not finite.
+    """
+    for name, replicate in replicates.items():
+        if nonfinite(reference, replicate).any():
+            raise ValueError(f"replicate {name} is not finite: no verdict can rest on it")
+    bad, miss = nonfinite(reference, candidate), token_kl(reference, candidate, k).miss
+    noise = [_size(token_difference(reference, run)) for run in replicates.values()]
+    floor = Size(*(max([FLOAT32_RESOLUTION, *values]) for values in zip(*noise, strict=True))) if noise else Size(0, 0)
+    difference = np.where(bad, np.nan, token_difference(reference, candidate))
+    own = _size(difference)
+    times = max(own.rms / floor.rms, own.largest / floor.largest) if noise else math.inf
+    decision = _decision(bad, miss, times, len(noise))
+    beyond = abs(np.nan_to_num(difference)) > FLOAT32_FAIL * floor.largest
+    first = first_flagged(bad | miss | (beyond if noise else np.zeros_like(bad)))
+    return Float32Verdict(
+        decision=decision,
+        sentence=_sentence(own, floor, times, bad, miss, len(noise)) + (f", first at {place(first)}" if first else ""),
+        rms=own.rms,
+        largest=own.largest,
+        noise_rms=floor.rms,
+        noise_largest=floor.largest,
+        tokens=int(valid_positions(reference).sum()),
+        misses=int(miss.sum()),
+        nonfinite=int(bad.sum()),
+        first_bad=first,
+    )
+
+
+def _size(difference: Floats) -> Size:
+    values = difference[~np.isnan(difference)]
+    if not values.size:
+        return Size(0.0, 0.0)
+    return Size(float(np.sqrt(np.mean(np.square(values)))), float(np.abs(values).max()))
+
+
+def _decision(bad: Flags, miss: Flags, times: float, replicates: int) -> Decision:
+    if bad.any() or miss.any():
+        return "FAIL"
+    if replicates < MIN_REPLICATES:
+        return "UNDECIDED"
+    return "PASS" if times <= FLOAT32_GOOD else "FAIL" if times > FLOAT32_FAIL else "UNDECIDED"
+
+
+def _sentence(own: Size, floor: Size, times: float, bad: Flags, miss: Flags, replicates: int) -> str:
+    if bad.any():
+        return f"{int(bad.sum())} logprobs are not finite"
+    if miss.any():
+        return f"{int(miss.sum())} tokens share less than half of the reference's probable tokens"
+    if replicates < MIN_REPLICATES:
+        return f"{replicates} float32 replicates and {MIN_REPLICATES} are needed"
+    return (
+        f"logprobs off by {own.rms:.1e} nats (RMS) and {own.largest:.1e} at most, {times:.2g} x float32's own "
+        f"rounding ({floor.rms:.1e} and {floor.largest:.1e})"
+    )

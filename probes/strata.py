@@ -1,0 +1,250 @@
+"""What the tables of a correctness measurement mean: each stratum judged, and the cell's verdict from them.
+
+Strata: the corpus, teacher-forced (*prefill*), and what the engine generated (*decode*), with its logprobs or as text
+alone. Pure: a stored measurement is judged again by the same function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import msgspec
+import numpy as np
+
+from matrix.cells import Cell, Record
+from matrix.results import Measurement, Status, Table, Verdict
+from probes import noise_floor, pooling
+from probes.noise_floor import Flags, Float32Verdict, RatioVerdict, TokenLogprobs
+
+SHIFT_FROM = 0.5
+SHIFT_TO = 0.05
+"""Misses that a shift explains: over half of the positions as they are, under a twentieth a position further."""
+
+MOVED = 1.25
+"""Times its frozen ratio, up or down: beyond that a control is news, whatever the verdict."""
+
+WORST_FIRST = (Status.FAIL, Status.DEGRADED, Status.UNDECIDED, Status.PASS)
+ACCUSES = (Status.FAIL, Status.DEGRADED)
+
+
+class Correctness(Record, frozen=True, kw_only=True):
+    """The measurement's values; the arrays are its tables."""
+
+    top_k: int
+    prefill: bool
+    decode: str
+    """`logprobs`: scored by id; `text`: generated text, tokenised again."""
+    texts: int = 0
+    """Generated texts that were tokenised again."""
+    unusable_texts: int = 0
+    """Those of them that do not give their token ids back, left out."""
+    launched: bool = True
+    """False: the server is somebody else's, and cannot be started anew."""
+    confirmation: Correctness | None = None
+    """Of the measurement on other sequences that was made because this one accuses the engine."""
+
+
+class Family(Record, frozen=True, kw_only=True):
+    """The sequences of one stratum as the reference and its replicates see them."""
+
+    reference: TokenLogprobs
+    replicates: dict[str, TokenLogprobs]
+
+
+def judge(measurement: Measurement, cell: Cell) -> Verdict:
+    """The worst of the strata that could be asked; an accusation stands if other sequences bear it out."""
+    values = msgspec.convert(measurement.values, Correctness)
+    verdict = _judge(measurement.tables, values, cell)
+    if values.confirmation is None:
+        return verdict
+    again = _judge(pooling.confirmation(measurement.tables), values.confirmation, cell)
+    return borne_out(verdict, again, values.launched)
+
+
+def proven(verdict: Verdict) -> bool:
+    """Whether no chance is in it: a number that is none was seen."""
+    return any(number > 0 for name, number in verdict.numbers.items() if name.endswith("_nonfinite"))
+
+
+def borne_out(verdict: Verdict, again: Verdict, fresh: bool) -> Verdict:
+    """The milder of two accusations, or UNDECIDED where the second measurement has none."""
+    where = "on other sequences in a fresh server" if fresh else "on other sequences"
+    if again.status in ACCUSES:
+        status = max(verdict.status, again.status, key=WORST_FIRST.index)
+        reason = f"{verdict.reason}; confirmed {where}: {again.status.value}, {again.reason}"
+    else:
+        status = Status.UNDECIDED
+        reason = f"not confirmed: {verdict.status.value} at first ({verdict.reason}), {where} {again.status.value} "
+        reason += f"({again.reason})"
+    return msgspec.structs.replace(verdict, status=status, reason=reason)
+
+
+def _judge(tables: Mapping[str, Table], values: Correctness, cell: Cell) -> Verdict:
+    scale = _scale(tables, values.top_k)
+    strata: dict[str, Callable[[int], Verdict]] = {}
+    if values.prefill:
+        family = _family(tables["corpus"])
+        strata["prefill"] = partial(_by_logprobs, tables["prefill"], family, values.top_k, scale, cell)
+    family = _family(tables["decode reference"], _generated(tables["decode reference"]))
+    if values.decode == "logprobs":
+        strata["decode"] = partial(_by_logprobs, tables["decode"], family, values.top_k, scale, cell)
+    else:
+        strata["decode, text alone"] = partial(_by_text, family, values, cell)
+    return _worst(step_down(strata))
+
+
+def step_down(strata: Mapping[str, Callable[[int], Verdict]]) -> dict[str, Verdict]:
+    """Holm's procedure (1979): each stratum at its share of the level; what is rejected leaves more to the others.
+
+    A stratum is a function of how many strata share the level.
+    """
+    verdicts: dict[str, Verdict] = {}
+    left = dict(strata)
+    while left:
+        found = {name: ask(len(left)) for name, ask in left.items()}
+        accused = [name for name, verdict in found.items() if verdict.status in ACCUSES]
+        verdicts |= found
+        if not accused:
+            break
+        left = {name: ask for name, ask in left.items() if name not in accused}
+    return {name: verdicts[name] for name in strata}
+
+
+def _worst(strata: Mapping[str, Verdict]) -> Verdict:
+    worst = min(strata.values(), key=lambda verdict: WORST_FIRST.index(verdict.status))
+    return Verdict(
+        status=worst.status,
+        reason="; ".join(f"{name}: {verdict.reason}" for name, verdict in strata.items()),
+        evidence={f"{name}: {key}": text for name, v in strata.items() for key, text in v.evidence.items()},
+        numbers={f"{name.split(',')[0]}_{key}": x for name, v in strata.items() for key, x in v.numbers.items()},
+    )
+
+
+# --- what the tables hold ---------------------------------------------------------------------------------
+
+
+def _family(table: Table, keep: Flags | None = None) -> Family:
+    reference, replicates = noise_floor.family(table)
+    return Family(reference=reference if keep is None else noise_floor.restrict(reference, keep), replicates=replicates)
+
+
+def _generated(table: Table) -> Flags:
+    """[S, N] True where column n holds a generated token (column n is token n + 1)."""
+    columns = np.arange(table["token_ids"].shape[1] - 1)[None, :] + 1
+    inside = (columns >= table["prompt_lengths"][:, None]) & (columns < table["lengths"][:, None])
+    return np.asarray(inside)
+
+
+def _scale(tables: Mapping[str, Table], top_k: int) -> dict[str, float]:
+    """T of each rung of the ladder, measured on the first sequences of the corpus."""
+    if "ladder" not in tables:
+        return {}
+    rungs = noise_floor.runs(tables["ladder"])
+    rows = slice(len(tables["ladder"]["token_ids"]))
+    reference, replicates = noise_floor.family(tables["corpus"])
+    some = {name: noise_floor.rows(run, rows) for name, run in replicates.items()}
+    return noise_floor.ladder(noise_floor.rows(reference, rows), some, rungs, top_k) if rungs else {}
+
+
+# --- one stratum ------------------------------------------------------------------------------------------
+
+
+def _by_logprobs(
+    table: Table, family: Family, top_k: int, scale: Mapping[str, float], cell: Cell, strata: int
+) -> Verdict:
+    candidate = TokenLogprobs(**table)
+    if cell.dtype == "float32":
+        return _float32(noise_floor.judge_float32(family.reference, family.replicates, candidate, top_k))
+    found = noise_floor.judge_ratio(
+        family.reference,
+        family.replicates,
+        candidate,
+        k=top_k,
+        controls=[one.ratio for one in cell.controls if one.ratio is not None],
+        int8_ratio=scale.get(noise_floor.INT8),
+        rungs=scale,
+        strata=strata,
+    )
+    sentence = found.sentence + _news(found, cell)
+    if found.decision == "FAIL" and (shift := _shift(family.reference, candidate)):
+        sentence = f"{shift}; {sentence}"
+    evidence = {"reference problem": f"replicates left out: {', '.join(found.dropped)}"} if found.dropped else {}
+    return Verdict(status=Status(found.decision), reason=sentence, evidence=evidence, numbers=_numbers(found))
+
+
+def _numbers(found: RatioVerdict) -> dict[str, float]:
+    numbers = {"misses": float(found.misses), "nonfinite": float(found.nonfinite), "tokens": float(found.tokens)}
+    numbers |= {"sequences": float(found.sequences)}
+    for name, estimate in (("ratio", found.ratio), ("ratio_d", found.ratio_d)):
+        if estimate is not None:
+            numbers |= {name: estimate.value, f"{name}_low": estimate.low_pass, f"{name}_high": estimate.high_pass}
+    return numbers
+
+
+def _news(found: RatioVerdict, cell: Cell) -> str:
+    """That a control has moved: an engine-wide change shows there first, and may leave every square green."""
+    frozen = [one for one in cell.controls if one.model == cell.model.id and one.ratio is not None]
+    if not frozen or found.ratio is None:
+        return ""
+    control, ratio = frozen[0], found.ratio
+    assert control.ratio is not None
+    if ratio.low_fail > MOVED * control.ratio:
+        return f"; this control moved up from {control.ratio:.2g} x, frozen with {control.release}"
+    return ""
+
+
+def _float32(found: Float32Verdict) -> Verdict:
+    numbers = {"rms": found.rms, "largest": found.largest, "noise_rms": found.noise_rms}
+    numbers |= {"noise_largest": found.noise_largest, "tokens": float(found.tokens)}
+    numbers |= {"misses": float(found.misses), "nonfinite": float(found.nonfinite)}
+    return Verdict(status=Status(found.decision), reason=found.sentence, numbers=numbers)
+
+
+def _by_text(family: Family, values: Correctness, cell: Cell, strata: int) -> Verdict:
+    """The margin test on the texts that could be read; a PASS needs most of them, for garbage is hard to read."""
+    found = noise_floor.judge_margins(
+        noise_floor.generated_margins(family.reference),
+        [noise_floor.greedy_margins(family.reference, replicate) for replicate in family.replicates.values()],
+        noise_floor.noise_tau(family.reference, family.replicates),
+        control=max((one.hard_rate for one in cell.controls if one.hard_rate is not None), default=0.0),
+        alpha=noise_floor.MARGIN_FAIL_ALPHA / strata,
+    )
+    numbers = {"hard_mismatches": float(found.hard), "tokens": float(found.tokens), "tau": found.tau}
+    numbers |= {"texts": float(values.texts), "unusable_texts": float(values.unusable_texts)}
+    left_out = f"{values.unusable_texts} of {values.texts} texts do not give their token ids back and are left out"
+    reason = f"{found.sentence}; {left_out}" if values.unusable_texts else found.sentence
+    status = Status(found.decision)
+    if status is Status.PASS and 2 * values.unusable_texts > values.texts:
+        status = Status.UNDECIDED
+    return Verdict(status=status, reason=reason, numbers=numbers)
+
+
+# --- a fault by its name ----------------------------------------------------------------------------------
+
+
+def _shift(reference: TokenLogprobs, candidate: TokenLogprobs) -> str | None:
+    """Names an off-by-one: rows that miss the reference where they stand, and match it one position on."""
+    here = _miss_rate(reference, candidate)
+    if here < SHIFT_FROM:
+        return None
+    before, after = slice(None, -1), slice(1, None)
+    if _miss_rate(_columns(reference, after), _columns(candidate, before)) < SHIFT_TO:
+        return "shifted by one position: each token is scored with the logits that follow it"
+    if _miss_rate(_columns(reference, before), _columns(candidate, after)) < SHIFT_TO:
+        return "shifted by one position: each token is scored with the logits before those that predict it"
+    return None
+
+
+def _columns(run: TokenLogprobs, columns: slice) -> TokenLogprobs:
+    return TokenLogprobs(
+        target_logprobs=run.target_logprobs[:, columns],
+        top_ids=run.top_ids[:, columns],
+        top_logprobs=run.top_logprobs[:, columns],
+    )
+
+
+def _miss_rate(reference: TokenLogprobs, candidate: TokenLogprobs) -> float:
+    miss = noise_floor.token_kl(reference, candidate).miss
+    valid = ~np.isnan(reference.target_logprobs)
+    return float(miss[valid].mean()) if valid.any() else 0.0
