@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROFILE ?= quick
 
-.PHONY: grid test lint setup lock clean bench-costs bench-runners bench-reference
+.PHONY: grid test lint setup lock clean bench-costs bench-runners bench-reference bench-verdict
 
 grid: setup
 	$(BIN)/readiness run --profile $(PROFILE) --launcher venv
@@ -45,6 +45,10 @@ bench-runners: setup
 # Generated checkpoints of 2 to 24 GB with memory limited to a quarter of each; needs root; writes docs/reference.md.
 bench-reference: setup
 	$(BIN)/python -m tests.benchmarks.reference
+
+# False alarms and detected faults of the verdict, beside the rules of others; hours on a first run; writes docs/verdict-power.md.
+bench-verdict: setup
+	$(BIN)/python -m tests.benchmarks.verdict $(ARGUMENTS)
 
 clean:
 	rm -rf $(VENV) site junit.xml .mypy_cache .pytest_cache .ruff_cache .hypothesis

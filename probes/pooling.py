@@ -12,13 +12,10 @@ from matrix.results import Measurement, Table
 CONFIRMATION = "confirmation "
 """What the names of tables begin with that another server made of other sequences."""
 
-ONCE = ("ladder",)
-"""Tables about the model alone, the same whatever an engine says."""
-
 
 def beside(first: Measurement, second: Measurement) -> Measurement:
     """The first measurement with the second under names of its own."""
-    tables = {CONFIRMATION + name: table for name, table in second.tables.items() if name not in ONCE}
+    tables = {CONFIRMATION + name: table for name, table in second.tables.items()}
     return Measurement(values={**first.values, "confirmation": second.values}, tables={**first.tables, **tables})
 
 

@@ -55,10 +55,11 @@ class Family(Record, frozen=True, kw_only=True):
 def judge(measurement: Measurement, cell: Cell) -> Verdict:
     """The worst of the strata that could be asked; an accusation stands if other sequences bear it out."""
     values = msgspec.convert(measurement.values, Correctness)
-    verdict = _judge(measurement.tables, values, cell)
+    scale = _scale(measurement.tables, values.top_k)
+    verdict = _judge(measurement.tables, values, scale, cell)
     if values.confirmation is None:
         return verdict
-    again = _judge(pooling.confirmation(measurement.tables), values.confirmation, cell)
+    again = _judge(pooling.confirmation(measurement.tables), values.confirmation, scale, cell)
     return borne_out(verdict, again, values.launched)
 
 
@@ -80,8 +81,7 @@ def borne_out(verdict: Verdict, again: Verdict, fresh: bool) -> Verdict:
     return msgspec.structs.replace(verdict, status=status, reason=reason)
 
 
-def _judge(tables: Mapping[str, Table], values: Correctness, cell: Cell) -> Verdict:
-    scale = _scale(tables, values.top_k)
+def _judge(tables: Mapping[str, Table], values: Correctness, scale: Mapping[str, float], cell: Cell) -> Verdict:
     strata: dict[str, Callable[[int], Verdict]] = {}
     if values.prefill:
         family = _family(tables["corpus"])

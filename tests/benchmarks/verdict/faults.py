@@ -1,7 +1,7 @@
 """Faults that an engine may have, put into a model of transformers; part of `program.py`, which runs beside torch.
 
-Each changes a loaded model, or how a sequence is fed to it, as a plausible mistake would: a scale, a base, a position, a
-weight that was not loaded, a window, a rounding. Grades of one kind are in the order of their size.
+Each changes a loaded model, or how a sequence is fed to it, as a plausible mistake would: a scale, a base, a position,
+a weight that was not loaded, a window, a rounding. Grades of one kind are in the order of their size.
 """
 
 from __future__ import annotations

@@ -1,0 +1,107 @@
+"""`make bench-verdict`: how often the verdict is right. Writes docs/verdict-power.md and its pictures.
+
+Makes what is missing of the data (hours on two cores, in the reference's environment), judges what was not judged yet
+by this very code (minutes), and writes the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from matrix import load
+from matrix.load import Matrix
+from probes.reference.stage import PROGRAM
+from runners import cache, prepare, registry
+from runners.engine import OFFLINE
+from tests.benchmarks.verdict import engines, judging, page, pictures, power, units
+
+ROOT = Path(__file__).parents[3]
+DOCS = ROOT / "docs"
+CORPUS = ROOT / "probes" / "prompts" / "corpus.toml"
+
+
+class Plan(NamedTuple):
+    """How much is made of one model."""
+
+    model: str
+    sequences: int
+    fault_sequences: int
+    healthy: int
+
+
+PLANS = (
+    Plan("smollm2-135m-instruct", 256, 128, 50),
+    Plan("gemma-3-270m", 128, 64, 28),
+)
+"""1,024 healthy sets of 16 sequences together."""
+
+
+def main(words: Sequence[str]) -> None:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.verdict", description=__doc__)
+    parser.add_argument("--data", type=Path, default=cache.root() / "benchmarks" / "verdict")
+    parser.add_argument("--engines", type=Path, action="append", default=[], help="a folder of a run; may be repeated")
+    parser.add_argument("--out", type=Path, default=DOCS, help="where page and pictures go")
+    parser.add_argument("--as-is", action="store_true", help="make no data: judge what is there")
+    parser.add_argument("--sizes", type=int, nargs="+", default=units.SIZES, help="sequences of a set")
+    options = parser.parse_args(words)
+    if not options.as_is:
+        make(options.data)
+    write(gather(options.data, options.sizes, options.engines), options.out)
+
+
+def make(data: Path) -> None:
+    """Have the program make every run that is not there."""
+    matrix = load.load(engines=registry.engines(), probes=("loading", "correctness", "throughput"))
+    for plan in PLANS:
+        make_one(matrix, plan, data / plan.model)
+
+
+def make_one(matrix: Matrix, plan: Plan, folder: Path) -> None:
+    model = matrix.models[plan.model]
+    python = prepare.reference_environment(matrix, model).python
+    checkpoint = prepare.checkpoint(matrix, model, lambda line: print(line, file=sys.stderr)).folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    command = [
+        str(python), "-m", "tests.benchmarks.verdict.program", str(checkpoint), str(folder.resolve()),
+        "--reference", str(PROGRAM), "--corpus", str(CORPUS), "--sequences", str(plan.sequences),
+        "--fault-sequences", str(plan.fault_sequences), "--healthy", str(plan.healthy),
+    ]  # fmt: skip
+    subprocess.run(command, cwd=ROOT, env={**os.environ, **OFFLINE}, check=True)  # says how far it is by itself
+
+
+def gather(data: Path, sizes: Sequence[int], runs: Sequence[Path]) -> page.Everything:
+    """Judge every model below `data` and every run of real engines."""
+    folders = [folder for plan in PLANS if (folder := data / plan.model).is_dir()]
+    models = tuple(judging.judged(folder, sizes) for folder in folders)
+    if not models:
+        raise SystemExit(f"{data} holds no model of {', '.join(plan.model for plan in PLANS)}")
+    return page.Everything(
+        models=models,
+        powers=tuple(power.summed(model.name, [model]) for model in models),
+        together=power.summed(page.TOGETHER, models),
+        engines=tuple(engines.units_of(runs)),
+    )
+
+
+def write(found: page.Everything, out: Path) -> None:
+    """The page and its pictures."""
+    out.mkdir(parents=True, exist_ok=True)
+    for one in found.powers:
+        (out / f"verdict-power-{one.name}.svg").write_bytes(pictures.power(one))
+    for one in (*found.powers, found.together):
+        (out / f"verdict-curves-{one.name}.svg").write_bytes(pictures.curves(one))
+    text = page.document(found, dt.datetime.now(dt.UTC))
+    print(text)
+    (out / "verdict-power.md").write_text(text)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,132 @@
+"""Real engines: the measurements of runs of ours, cut into sets of sequences, each set a unit of its own.
+
+Without anybody's fault in them, all of them are clean; what is called DEGRADED or FAIL is a false alarm, or news.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from matrix.cells import Cell, Record
+from matrix.results import Table, read_measurement, read_result
+from probes import noise_floor, pooling
+from probes.noise_floor import Decision, TokenLogprobs
+from tests.benchmarks.verdict import rules, units
+
+SIZE = 16
+MEASUREMENT = "correctness.measurement.json"
+RESULT = "correctness.result.json"
+
+Family = tuple[TokenLogprobs, dict[str, TokenLogprobs]]
+
+
+class EngineUnit(Record, frozen=True, kw_only=True):
+    """Some sequences of one stratum of one cell."""
+
+    cell_id: str
+    stratum: str
+    sequences: int
+    tokens: str
+    """SHA-256 of the token ids: which sequences they are."""
+    decision: Decision
+    """With the g that the engine's frozen controls give, as a run of ours has it."""
+    alone: Decision
+    """With g = 1.25, as for an engine without controls."""
+    ratio: float
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Two units of one key are one: an engine that says the same again."""
+        return self.cell_id, self.stratum, self.tokens
+
+
+def units_of(folders: Iterable[Path]) -> list[EngineUnit]:
+    """The distinct units of all cells of these runs; a cell measured twice on the same sequences counts once."""
+    found: dict[tuple[str, str, str], EngineUnit] = {}
+    for folder in folders:
+        for path in sorted(folder.glob(f"*/{MEASUREMENT}")):
+            for unit in _cell(path):
+                found.setdefault(unit.key, unit)
+    return list(found.values())
+
+
+def _cell(path: Path) -> Iterator[EngineUnit]:
+    result = path.with_name(RESULT)
+    cell = read_result(result).cell if result.is_file() else None
+    if cell is not None and cell.dtype == "float32":
+        return  # another test's: there is no ratio in float32
+    measurement = read_measurement(path)
+    top_k = int(measurement.values["top_k"])
+    int8_ratio = _int8_ratio(measurement.tables, top_k)
+    for tables in (measurement.tables, pooling.confirmation(measurement.tables)):
+        yield from judged(path.parent.name, tables, top_k, int8_ratio, cell)
+
+
+def judged(
+    cell_id: str, tables: Mapping[str, Table], top_k: int, int8_ratio: float | None, cell: Cell | None = None
+) -> Iterator[EngineUnit]:
+    """Every unit of one measurement; text alone has no ratio, and is left out."""
+    controls = [one.ratio for one in cell.controls if one.ratio is not None] if cell else []
+    for stratum, (reference, replicates), run, ids in _strata(tables):
+        for rows in units.disjoint(len(ids), SIZE) or [tuple(range(len(ids)))]:
+            own = rules.chosen(reference, rows)
+            others = {name: rules.chosen(one, rows) for name, one in replicates.items()}
+            verdicts = [
+                noise_floor.judge_ratio(
+                    own, others, rules.chosen(run, rows), k=top_k, controls=frozen, int8_ratio=int8_ratio
+                )
+                for frozen in (controls, ())
+            ]
+            ratio = verdicts[0].ratio
+            yield EngineUnit(
+                cell_id=cell_id,
+                stratum=stratum,
+                sequences=len(rows),
+                tokens=hashlib.sha256(np.ascontiguousarray(ids[list(rows)]).tobytes()).hexdigest(),
+                decision=verdicts[0].decision,
+                alone=verdicts[1].decision,
+                ratio=ratio.value if ratio else float("nan"),
+            )
+
+
+def _strata(tables: Mapping[str, Table]) -> Iterator[tuple[str, Family, TokenLogprobs, np.ndarray]]:
+    if "prefill" in tables:
+        yield _stratum("prefill", tables["corpus"], tables["prefill"])
+    if "decode" in tables:
+        table = tables["decode reference"]
+        name, (reference, replicates), run, ids = _stratum("decode", table, tables["decode"])
+        columns = np.arange(ids.shape[1] - 1)[None, :] + 1  # column n is token n + 1
+        generated = (columns >= table["prompt_lengths"][:, None]) & (columns < table["lengths"][:, None])
+        yield name, (noise_floor.restrict(reference, generated), replicates), run, ids
+
+
+def _stratum(name: str, reference: Table, run: Table) -> tuple[str, Family, TokenLogprobs, np.ndarray]:
+    return name, noise_floor.family(reference), TokenLogprobs(**run), reference["token_ids"]
+
+
+def _int8_ratio(tables: Mapping[str, Table], top_k: int) -> float | None:
+    """From the ladder, which is of the first sequences of the corpus; None without one, which makes F the strictest."""
+    if "ladder" not in tables:
+        return None
+    rows = range(len(tables["ladder"]["token_ids"]))
+    reference, replicates = noise_floor.family(tables["corpus"])
+    some = {name: rules.chosen(run, rows) for name, run in replicates.items()}
+    rungs = noise_floor.runs(tables["ladder"])
+    return noise_floor.ladder(rules.chosen(reference, rows), some, rungs, top_k).get(noise_floor.INT8)
+
+
+def table(found: Sequence[EngineUnit]) -> list[tuple[str, str, str, dict[Decision, int], float]]:
+    """Release, model, config; how many units of each verdict, and the largest ratio."""
+    rows: dict[tuple[str, str, str], list[EngineUnit]] = {}
+    for unit in found:
+        parts = unit.cell_id.split("__")
+        rows.setdefault((parts[0], parts[1], parts[-1]), []).append(unit)
+    return [
+        (*key, {d: sum(one.decision == d for one in some) for d in ("FAIL", "DEGRADED", "UNDECIDED", "PASS")},
+         max(one.ratio for one in some))
+        for key, some in sorted(rows.items())
+    ]  # fmt: skip

@@ -1,0 +1,251 @@
+"""Runs judged: each set of sequences by our rule, and by the others' statistics. Files in, records out, and kept."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from tqdm import tqdm
+
+from matrix.cells import Record
+from matrix.results import write_bytes
+from probes import noise_floor
+from probes.noise_floor import Decision, RatioVerdict, TokenLogprobs
+from tests.benchmarks.verdict import rules, scores, units
+from tests.benchmarks.verdict.units import Rows
+
+LISTED = 20
+"""Ids that engines list at a position, at most: vLLM's default."""
+INT8 = "int8_rows_in_100_.npz"
+"""The fault whose T is the model's int8 ratio, as the program names its file."""
+PROCESSES = 2
+
+
+class Unit(Record, frozen=True, kw_only=True):
+    """One set of sequences of one run, judged."""
+
+    rows: Rows
+    decision: Decision
+    ratio: float
+    ratio_d: float
+    blamed: tuple[str, ...]
+    """Side statistics that withhold a PASS, or worse."""
+    dropped: tuple[str, ...]
+    """Replicates left out because they disagree with the others."""
+    tolerance: float
+    level: float
+    statistics: dict[str, float]
+    """Of other rules."""
+
+
+class JudgedRun(Record, frozen=True, kw_only=True):
+    """One run of one model."""
+
+    name: str
+    kind: str
+    """Of the fault; empty where there is none."""
+    sequences: int
+    ratio: float
+    """T of all its sequences."""
+    ratio_d: float
+    limit_good: float
+    limit_fail: float
+    units: tuple[Unit, ...]
+    looks: tuple[tuple[Decision, ...], ...] = ()
+    """Of a healthy run: the verdict at a first look, and after each doubling that it took."""
+
+    @property
+    def grade(self) -> str:
+        """The name without the kind."""
+        return self.name.removeprefix(self.kind).strip()
+
+
+class JudgedModel(Record, frozen=True, kw_only=True):
+    """All runs of one model."""
+
+    name: str
+    sequences: int
+    length: int
+    metadata: dict[str, Any]
+    int8_ratio: float | None
+    healthy: tuple[JudgedRun, ...]
+    faulty: tuple[JudgedRun, ...]
+
+
+class Task(Record, frozen=True, kw_only=True):
+    """What a process needs to judge one run."""
+
+    reference: str
+    run: str
+    healthy: bool
+    sizes: tuple[int, ...]
+    int8_ratio: float | None
+
+
+def judged(folder: Path, sizes: Sequence[int] = units.SIZES) -> JudgedModel:
+    """Judge every run below a model's folder, or find it judged by the same code."""
+    reference = folder / "reference.npz"
+    int8_ratio = _int8_ratio(folder)
+    tasks = [
+        Task(reference=str(reference), run=str(run), healthy=healthy, sizes=tuple(sizes), int8_ratio=int8_ratio)
+        for healthy, pattern in ((False, "faults"), (True, "healthy"))
+        for run in sorted((folder / pattern).glob("*.npz"))
+    ]
+    known = _code_digest() + _digest(reference)
+    with ProcessPoolExecutor(PROCESSES) as pool:
+        every = pool.map(functools.partial(_kept, folder / "judged", known), tasks)
+        found = list(tqdm(every, folder.name, len(tasks), unit="run"))
+    with np.load(reference) as archive:
+        shape, metadata = archive["token_ids"].shape, msgspec.json.decode(str(archive["metadata"]))
+    return JudgedModel(
+        name=folder.name,
+        sequences=shape[0],
+        length=shape[1],
+        metadata=metadata,
+        int8_ratio=int8_ratio,
+        healthy=tuple(run for run in found if not run.kind),
+        faulty=tuple(run for run in found if run.kind),
+    )
+
+
+def _int8_ratio(folder: Path) -> float | None:
+    path = folder / "faults" / INT8
+    if not path.is_file():
+        return None
+    _, run = _run(path)
+    verdict = _verdict(*_family(str(folder / "reference.npz")), run, range(len(run.target_logprobs)), None)
+    return verdict.ratio.value if verdict.ratio else None
+
+
+# --- kept beside the data ---------------------------------------------------------------------------------
+
+
+def _kept(folder: Path, known: str, task: Task) -> JudgedRun:
+    """What was kept of a run under this name is of the same files, code and settings: the name says so."""
+    settings = f"{known} {_digest(Path(task.run))} {task.sizes} {task.int8_ratio!r}"
+    path = folder / f"{hashlib.sha256(settings.encode()).hexdigest()}.json"
+    if path.is_file():
+        return msgspec.json.decode(path.read_bytes(), type=JudgedRun)
+    found = judge_run(task)
+    write_bytes(path, msgspec.json.encode(found))
+    return found
+
+
+def _code_digest() -> str:
+    """Of all that a judged run depends on besides its data."""
+    rule = sorted(Path(noise_floor.__file__).parent.glob("*.py"))
+    ours = [Path(str(module.__file__)) for module in (rules, scores, units)]
+    return "".join(_digest(path) for path in (*rule, *ours, Path(__file__)))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# --- one run ----------------------------------------------------------------------------------------------
+
+
+def judge_run(task: Task) -> JudgedRun:
+    """All units of one run."""
+    name, run = _run(Path(task.run))
+    label, kind = name
+    reference, replicates = _family(task.reference)
+    count = len(run.target_logprobs)
+    values = rules.statistics(rules.chosen(reference, range(count)), run)
+    whole = _verdict(reference, replicates, run, range(count), task.int8_ratio)
+    found = tuple(
+        _unit(reference, replicates, run, rows, task.int8_ratio, values)
+        for rows in _sets(count, task.healthy, task.sizes)
+    )
+    looks = units.looks(count, task.sizes[0]) if task.healthy else []
+    return JudgedRun(
+        name=label,
+        kind=kind,
+        sequences=count,
+        ratio=whole.ratio.value if whole.ratio else math.nan,
+        ratio_d=whole.ratio_d.value if whole.ratio_d else math.nan,
+        limit_good=whole.limit_good,
+        limit_fail=whole.limit_fail,
+        units=found,
+        looks=tuple(tuple(_looked(reference, replicates, run, look, task.int8_ratio)) for look in looks),
+    )
+
+
+def _sets(count: int, healthy: bool, sizes: Sequence[int]) -> list[Rows]:
+    return [rows for size in sizes for rows in (units.disjoint(count, size) if healthy else units.drawn(count, size))]
+
+
+def _unit(
+    reference: TokenLogprobs,
+    replicates: dict[str, TokenLogprobs],
+    run: TokenLogprobs,
+    rows: Rows,
+    int8_ratio: float | None,
+    values: dict[str, noise_floor.Floats],
+) -> Unit:
+    verdict = _verdict(reference, replicates, run, rows, int8_ratio)
+    own, others = rules.chosen(reference, rows), {name: rules.chosen(one, rows) for name, one in replicates.items()}
+    score = scores.score(own, others, rules.chosen(run, rows), verdict, LISTED)
+    return Unit(
+        rows=rows,
+        decision=verdict.decision,
+        ratio=verdict.ratio.value if verdict.ratio else math.nan,
+        ratio_d=verdict.ratio_d.value if verdict.ratio_d else math.nan,
+        blamed=tuple(side.name for side in verdict.sides if side.worst != "PASS"),
+        dropped=verdict.dropped,
+        tolerance=score.tolerance,
+        level=score.level,
+        statistics={rule.name: rule.of(values[rule.name][list(rows)]) for rule in rules.RULES},
+    )
+
+
+def _looked(
+    reference: TokenLogprobs,
+    replicates: dict[str, TokenLogprobs],
+    run: TokenLogprobs,
+    looks: Sequence[Rows],
+    int8_ratio: float | None,
+) -> Iterator[Decision]:
+    for rows in looks:
+        decision = _verdict(reference, replicates, run, rows, int8_ratio).decision
+        yield decision
+        if decision != "UNDECIDED":
+            return
+
+
+def _verdict(
+    reference: TokenLogprobs,
+    replicates: dict[str, TokenLogprobs],
+    run: TokenLogprobs,
+    rows: Sequence[int],
+    int8_ratio: float | None,
+) -> RatioVerdict:
+    return noise_floor.judge_ratio(
+        rules.chosen(reference, rows),
+        {name: rules.chosen(one, rows) for name, one in replicates.items()},
+        rules.chosen(run, rows),
+        k=LISTED,
+        int8_ratio=int8_ratio,
+    )
+
+
+@functools.lru_cache(1)
+def _family(path: str) -> tuple[TokenLogprobs, dict[str, TokenLogprobs]]:
+    with np.load(path) as archive:
+        reference, replicates = noise_floor.family(dict(archive))
+    return rules.shortened(reference, LISTED), {n: rules.shortened(one, LISTED) for n, one in replicates.items()}
+
+
+def _run(path: Path) -> tuple[tuple[str, str], TokenLogprobs]:
+    """Name and kind, and what the run says."""
+    with np.load(path) as archive:
+        arrays = {field: archive[f"run/{field}"] for field in TokenLogprobs.__struct_fields__}
+        return (str(archive["name"]), str(archive["kind"])), rules.shortened(TokenLogprobs(**arrays), LISTED)
