@@ -21,8 +21,7 @@ def beside(first: Measurement, second: Measurement) -> Measurement:
 
 def confirmation(tables: dict[str, Table]) -> dict[str, Table]:
     """The second measurement's tables under their plain names."""
-    second = {name.removeprefix(CONFIRMATION): table for name, table in tables.items() if name.startswith(CONFIRMATION)}
-    return second | {name: tables[name] for name in ONCE if name in tables}
+    return {name.removeprefix(CONFIRMATION): table for name, table in tables.items() if name.startswith(CONFIRMATION)}
 
 
 def stacked(first: Table, second: Table) -> Table:

@@ -69,7 +69,7 @@ def test_a_healthy_run_decides_everything_writes_everything_and_exits_0(
     suites = ElementTree.parse(tmp_path / "junit.xml").getroot()
     assert [len(list(suite.iter("testcase"))) for suite in suites] == [3, 3]
     assert "fake-0.0.1" in (tmp_path / "site" / "index.html").read_text()
-    assert "x the model's own rounding noise (99% interval" in done.stdout
+    assert "x the model's own rounding noise (99% bounds" in done.stdout
     assert re.search(r"total \d+ s: environments \d+ s, .*waiting for engines \d+ s, harness \d+ s", done.stdout)
 
 

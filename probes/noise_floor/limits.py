@@ -34,7 +34,8 @@ FLOAT32_RESOLUTION = 2.0**-22
 # --- how sure ---------------------------------------------------------------------------------------------
 
 PASS_ALPHA = 0.01
-"""Two-sided 99% interval for a PASS, an equivalence claim."""
+"""99% bounds for a PASS, each by itself: an equivalence claim is two one-sided tests (Schuirmann 1987), and an engine
+that is nearer than the noise is not asked how much nearer."""
 FAIL_ALPHA = 0.001
 """Two-sided 99.9% interval, so 0.0005 on the side that accuses an engine."""
 MARGIN_FAIL_ALPHA = 0.0005

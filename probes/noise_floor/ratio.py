@@ -69,7 +69,7 @@ def judge_ratio(
        The bounds of a PASS are not: that all of them lie within g is claimed only if each one does, so no claim is
        easier to make by making several (Berger 1982, intersection-union test).
     rungs: T of visible roundings of the reference (`ladder`), for the sentence.
-    pass_alpha, fail_alpha: two-sided levels.
+    pass_alpha, fail_alpha: of a one-sided and of a two-sided bound.
     Raises ValueError if shapes differ, a replicate is not finite, or a sequence has no valid position.
     """
     good, fail = ratio_limits(controls, int8_ratio)
@@ -141,10 +141,13 @@ def _depth(reference: TokenLogprobs, candidate: TokenLogprobs, bad: Flags, k: in
 
 
 def estimate(logs: Floats, pass_alpha: float, fail_alpha: float) -> Estimate:
-    """Geometric mean of the ratios whose logarithms are given, with t intervals on n - 1 degrees."""
+    """Geometric mean of the ratios whose logarithms are given, by Student's t on n - 1 degrees.
+
+    Bounds at `pass_alpha` each by itself, and a two-sided interval at `fail_alpha`.
+    """
     n = len(logs)
     mean, error = float(logs.mean()), float(logs.std(ddof=1)) / math.sqrt(n)
-    wide, wider = (float(scipy.stats.t.ppf(1 - alpha / 2, n - 1)) * error for alpha in (pass_alpha, fail_alpha))
+    wide, wider = (float(scipy.stats.t.ppf(1 - alpha, n - 1)) * error for alpha in (pass_alpha, fail_alpha / 2))
     return Estimate(
         value=math.exp(mean),
         low_pass=math.exp(mean - wide),
@@ -215,7 +218,9 @@ def _decide(
 
     def beyond(limit: float) -> list[str]:
         return [
-            _ratio_sentence(e, what, e.low_fail, e.high_fail, "99.9%") for e, what in estimates if e.low_fail > limit
+            _ratio_sentence(e, what, e.low_fail, e.high_fail, "99.9% interval")
+            for e, what in estimates
+            if e.low_fail > limit
         ]
 
     def said(worst: Decision) -> list[str]:
@@ -227,17 +232,17 @@ def _decide(
     if reasons := [*beyond(good), *said("DEGRADED")]:
         return "DEGRADED", "; ".join(reasons)
     wide = [
-        _ratio_sentence(e, what, e.low_pass, e.high_pass, "99%") + f", which reaches above {good:.3g}"
+        _ratio_sentence(e, what, e.low_pass, e.high_pass, "99% bounds") + f", which reaches above {good:.3g}"
         for e, what in estimates
         if e.high_pass > good
     ]
     if reasons := [*wide, *said("UNDECIDED")]:
         return "UNDECIDED", "; ".join(reasons)
-    return "PASS", _ratio_sentence(ratio, "", ratio.low_pass, ratio.high_pass, "99%")
+    return "PASS", _ratio_sentence(ratio, "", ratio.low_pass, ratio.high_pass, "99% bounds")
 
 
 def _ratio_sentence(estimate: Estimate, what: str, low: float, high: float, level: str) -> str:
-    return f"{estimate.value:.2g} x the model's own rounding noise{what} ({level} interval {low:.2g}-{high:.2g})"
+    return f"{estimate.value:.2g} x the model's own rounding noise{what} ({level} {low:.2g}-{high:.2g})"
 
 
 def _nonfinite_sentence(bad: Flags) -> str:

@@ -13,7 +13,7 @@ Decision = Literal["PASS", "DEGRADED", "FAIL", "UNDECIDED"]
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
-    """A ratio to the noise with its two-sided intervals."""
+    """A ratio to the noise, with the bounds that a PASS rests on and the interval that an accusation rests on."""
 
     value: float
     low_pass: float

@@ -103,7 +103,7 @@ class Reference(Record, frozen=True, kw_only=True):
     """What the engine computes in, and so its noise replicates: bfloat16 or float32."""
 
     def corpus(self, first: int = 0, count: int | None = None) -> Table:
-        """Token ids of a part of the corpus with the reference's and its replicates' logprobs; arrays as `program` says.
+        """Token ids of a part of the corpus, and what the reference and its replicates say; arrays as `program` says.
 
         `count` sequences from number `first` on; as many as the workload says where none is given.
         """

@@ -78,7 +78,7 @@ def test_the_same_noise_passes_and_says_so(world: World, judge: Judge) -> None:
     """A candidate with the replicates' own noise: PASS, in a sentence that a reader understands."""
     verdict = judge(world.run(world.noisy()))
     assert verdict.decision == "PASS"
-    assert "x the model's own rounding noise (99% interval" in verdict.sentence
+    assert "x the model's own rounding noise (99% bounds" in verdict.sentence
     assert verdict.listed == 20 and verdict.first_bad is None
 
 
