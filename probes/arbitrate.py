@@ -28,7 +28,7 @@ from probes.noise_floor import Ints, TokenLogprobs, arbitration
 from probes.noise_floor.arbitration import Agreement, Suspicion
 from runners.engine import Engine
 
-PROBE = "correctness"
+CORRECTNESS = "correctness"
 
 ALONE = "judged alone"
 """The name in a verdict's evidence of what it was before."""
@@ -73,7 +73,7 @@ def _newest(runs: Iterable[Path]) -> list[tuple[Path, Result]]:
     """The newest readable answer of each cell, and its run."""
     found = []
     for run in runs:
-        for path in sorted(run.glob(f"*/{PROBE}.result.json")):
+        for path in sorted(run.glob(f"*/{CORRECTNESS}.result.json")):
             try:
                 found.append((run, read_result(path)))
             except SchemaError:

@@ -107,7 +107,7 @@ class Reference(Record, frozen=True, kw_only=True):
 
         `count` sequences from number `first` on; as many as the workload says where none is given.
         """
-        count = count or self.workload.corpus_sequences
+        count = self.workload.corpus_sequences if count is None else count
         size = (first, count, self.workload.corpus_length)
         options = [str(word) for name, n in zip(SIZES, size, strict=True) for word in (name, n)]
 

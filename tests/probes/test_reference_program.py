@@ -7,10 +7,16 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from probes import noise_floor as nf
+from probes.reference.stage import PROGRAM, Reference
+from probes.stopwatch import Stopwatch
+from runners.engine import Environment
+from runners.models import Checkpoint
+from tests.fake_engine import bench
 from tests.probes.reference_runs import Runs
 
 pytestmark = pytest.mark.engine
@@ -25,7 +31,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 torch.manual_seed(0)
 config = LlamaConfig(vocab_size={VOCABULARY}, hidden_size=64, intermediate_size=128, num_hidden_layers=2,
                      num_attention_heads=4, num_key_value_heads=2, initializer_range=0.3, dtype="bfloat16")
-LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(sys.argv[1])
+LlamaForCausalLM(config).to(getattr(torch, sys.argv[2])).save_pretrained(sys.argv[1])
 letters = sorted(pre_tokenizers.ByteLevel.alphabet())
 tokenizer = Tokenizer(models.BPE(vocab={{letter: place for place, letter in enumerate(letters)}}, merges=[]))
 tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -40,7 +46,15 @@ fast.save_pretrained(sys.argv[1])
 def model(reference_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random Llama in bfloat16 with a byte tokenizer and a chat template."""
     folder = tmp_path_factory.mktemp("model")
-    subprocess.run([str(reference_python), "-P", "-c", MAKE, str(folder)], check=True, timeout=120)
+    subprocess.run([str(reference_python), "-P", "-c", MAKE, str(folder), "bfloat16"], check=True, timeout=120)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def float32_model(reference_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same architecture with weights that are float32 themselves."""
+    folder = tmp_path_factory.mktemp("float32-model")
+    subprocess.run([str(reference_python), "-P", "-c", MAKE, str(folder), "float32"], check=True, timeout=120)
     return folder
 
 
@@ -105,6 +119,7 @@ def test_build_writes_corpus_reference_and_noise(built: dict[str, Any]) -> None:
         assert (np.diff(built[f"{name}/top_logprobs"]) <= 0).all()
     metadata = json.loads(str(built["metadata"]))
     assert metadata["architecture"] == "LlamaForCausalLM" and metadata["corpus_version"] == 7
+    assert metadata["dtype"] == "bfloat16"
     assert metadata["replicates"] == REPLICATES and set(metadata["seconds"]) == {
         "corpus",
         "reference",
@@ -266,16 +281,22 @@ def test_wrong_parts_of_the_corpus_are_status_2(
     assert message in done.stderr and done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("stored", ["model", "float32_model"])
 def test_float32_has_a_noise_of_its_own(
-    reference_program: Runs, model: Path, built: dict[str, Any], tmp_path: Path
+    reference_program: Runs, built: dict[str, Any], tmp_path: Path, request: pytest.FixtureRequest, stored: str
 ) -> None:
     """Five other orders of the same float32 sums: off by rounding alone, and each in its own way."""
+    model = request.getfixturevalue(stored)
     (tmp_path / "ids.json").write_text(json.dumps({"token_ids": built["token_ids"][:3].tolist()}))
     done = reference_program(
         "score", "--model", model, "--ids", tmp_path / "ids.json", "--out", tmp_path / "out.npz", "--dtype", "float32"
     )
     assert done.returncode == 0, done.stderr
-    reference, replicates = nf.family(dict(np.load(tmp_path / "out.npz")))
+    found = dict(np.load(tmp_path / "out.npz"))
+    metadata = json.loads(str(found["metadata"]))
+    assert metadata["dtype"] == "float32"
+    assert metadata["checkpoint_dtype"] == ("float32" if stored == "float32_model" else "bfloat16")
+    reference, replicates = nf.family(found)
     assert list(replicates) == ["f32-sdpa", "f32-left-padded", "f32-chunked-prefill", "f32-decode", "f32-ranks"]
     targets = [run.target_logprobs for run in replicates.values()]
     largest = [float(np.abs(one - reference.target_logprobs).max()) for one in targets]
@@ -299,11 +320,99 @@ def test_the_ladder_rises(reference_program: Runs, model: Path, built: dict[str,
     ]
     done = reference_program(*words)
     assert done.returncode == 0, done.stderr
-    rungs = nf.runs(dict(np.load(tmp_path / "out.npz")))
+    found = dict(np.load(tmp_path / "out.npz"))
+    assert (found["token_ids"] == built["token_ids"]).all()
+    rungs = nf.runs(found)
+    metadata = json.loads(str(found["metadata"]))
+    assert metadata["architecture"] == "LlamaForCausalLM" and metadata["rungs"] == list(rungs)
     assert list(rungs) == ["ladder-fp8-kv", "ladder-int8", "ladder-fp8", "ladder-int4"]
     ratios = nf.ladder(*nf.family(built), rungs, 8)
     assert ratios["int4 weights"] > 3 * ratios["int8 weights"] > 3
     assert len({run.target_logprobs.tobytes() for run in rungs.values()}) == 4
     done = reference_program(*words, "--memory", "0")
     assert done.returncode == 0, done.stderr
+    assert done.stderr == "ladder: none, the model does not fit into 0 bytes of memory\n"
     assert nf.runs(dict(np.load(tmp_path / "out.npz"))) == {}
+
+
+ROUND = """
+import json, runpy, sys, torch
+runpy.run_path(sys.argv[1])["command"]()
+ladder = sys.modules["reference_program.ladder"]
+from transformers import *
+SIZES = dict(vocab_size=96, hidden_size=64, intermediate_size=96, num_hidden_layers=1, num_attention_heads=4,
+             num_key_value_heads=2, head_dim=16, num_experts_per_tok=2)
+found = {}
+for config in (
+    LlamaConfig(**SIZES),
+    Qwen3MoeConfig(**SIZES, num_experts=4, moe_intermediate_size=32),
+    GptOssConfig(**SIZES, num_local_experts=4),
+    Phi3Config(**SIZES, pad_token_id=0),
+):
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    rungs = {rung.name: rung.apply for rung in ladder.RUNGS}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 0.2)
+        before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+        cached, rounded = rungs["ladder-fp8-kv"](model), rungs["ladder-int8"](model)
+    changed, steps = [], 0.0
+    for name, parameter in model.named_parameters():
+        if not torch.equal(parameter, before[name]):
+            changed.append(name)
+            inputs = 1 if "experts" in name and config.model_type == "gpt_oss" else -1
+            places = parameter / before[name].abs().amax(inputs, keepdim=True) * 127
+            steps = max(steps, float((places - places.round()).abs().max()))
+    found[config.model_type] = dict(changed=changed, rounded=rounded, cached=cached, off=steps)
+print(json.dumps(found))
+"""
+
+ATTENTION = [f"model.layers.0.self_attn.{name}_proj.weight" for name in "qkvo"]
+STACKS = [f"model.layers.0.mlp.experts.{name}_proj" for name in ("gate_up", "down")]
+ROUNDED = {
+    "llama": [*ATTENTION, *(f"model.layers.0.mlp.{name}_proj.weight" for name in ("gate", "up", "down"))],
+    "qwen3_moe": [*ATTENTION, *STACKS],
+    "gpt_oss": [*ATTENTION, *STACKS],
+    "phi3": [
+        *(f"model.layers.0.self_attn.{name}_proj.weight" for name in ("o", "qkv")),
+        *(f"model.layers.0.mlp.{name}_proj.weight" for name in ("gate_up", "down")),
+    ],
+}
+
+
+def test_what_the_ladder_rounds(reference_python: Path) -> None:
+    """Linear weights and stacks of experts by output row, whichever way they lie; no norm, router or embedding."""
+    command = [str(reference_python), "-P", "-c", ROUND, str(PROGRAM / "__main__.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    found = json.loads(done.stdout)
+    assert {kind: sorted(one["changed"]) for kind, one in found.items()} == {
+        kind: sorted(names) for kind, names in ROUNDED.items()
+    }
+    assert all(one["rounded"] == len(ROUNDED[kind]) and one["off"] < 1e-3 for kind, one in found.items())
+    assert {kind: one["cached"] for kind, one in found.items()} == {"llama": 2, "qwen3_moe": 2, "gpt_oss": 2, "phi3": 0}
+
+
+def test_a_part_of_the_corpus_is_computed_once(reference_python: Path, model: Path, cache_root: Path) -> None:
+    """First number, count and dtype tell cached tables apart; the line says which sequences are being made."""
+    lines: list[str] = []
+    reference = Reference(
+        checkpoint=Checkpoint(folder=model, digest="0" * 40),
+        environment=Environment(
+            folder=reference_python.parents[1], python=reference_python, requirements_sha256="0" * 64
+        ),
+        workload=msgspec.structs.replace(bench.WORKLOAD, corpus_sequences=1, corpus_length=8),
+        watch=Stopwatch(),
+        say=lines.append,
+    )
+    begin, later = reference.corpus(), reference.corpus(first=1, count=2)
+    assert begin["token_ids"].shape == (1, 8) and later["token_ids"].shape == (2, 8)
+    assert begin["domain"].tolist() == ["prose"] and later["domain"][0] == "on-policy"
+    assert (reference.corpus(0, 1)["token_ids"] == begin["token_ids"]).all()
+    other = msgspec.structs.replace(reference, dtype="float32").corpus()
+    assert json.loads(str(other["metadata"]))["dtype"] == "float32"
+    assert lines == [
+        "reference: 1 sequences of 8 tokens in float32 and its bfloat16 replicates",
+        "reference: sequences 2 to 3 of 8 tokens in float32 and its bfloat16 replicates",
+        "reference: 1 sequences of 8 tokens in float32 and its float32 replicates",
+    ]

@@ -100,6 +100,33 @@ def test_the_noise_of_a_model_read_part_by_part(
     assert json.loads(str(found["metadata"]))["replicates"] == STREAMED[1:]
 
 
+def test_the_float32_noise_of_a_model_read_part_by_part(
+    reference_program: Runs, models: dict[str, Path], ids: Path, tmp_path: Path
+) -> None:
+    """Off by rounding alone, each in its own way, and none of them token by token."""
+    found = score(reference_program, models["dense"], ids, tmp_path / "f32.npz", "--memory", "0", "--dtype", "float32")
+    names = json.loads(str(found["metadata"]))["replicates"]
+    assert names == ["f32-sdpa", "f32-left-padded", "f32-chunked-prefill", "f32-halves", "f32-ranks"]
+    targets = [found[f"{name}/target_logprobs"] for name in names]
+    largest = [float(np.nanmax(np.abs(one - found["reference/target_logprobs"]))) for one in targets]
+    assert all(0 < value < 1e-4 for value in largest), largest
+    assert len({one.tobytes() for one in targets}) == 5
+
+
+def test_a_rung_that_rounds_nothing_is_left_out(
+    reference_program: Runs, models: dict[str, Path], ids: Path, tmp_path: Path
+) -> None:
+    """Keys and values of one fused projection: no fp8 cache rather than one that costs nothing, and a line says so."""
+    out = tmp_path / "ladder.npz"
+    done = reference_program(
+        "ladder", "--model", models["converted on loading"], "--ids", ids, "--out", out, "--top-k", "8"
+    )
+    assert done.returncode == 0, done.stderr
+    rungs = json.loads(str(np.load(out)["metadata"]))["rungs"]
+    assert rungs == ["ladder-int8", "ladder-fp8", "ladder-int4"]
+    assert "ladder-fp8-kv: left out, it rounds nothing in a Phi3ForCausalLM\n" in done.stderr
+
+
 def test_a_killed_run_goes_on_where_it_was(
     reference_python: Path, reference_program: Runs, models: dict[str, Path], ids: Path, tmp_path: Path
 ) -> None:

@@ -18,8 +18,8 @@ import transformers
 
 from .corpus import part, read_corpus
 from .errors import InputError
-from .ladder import RUNGS
-from .models import available_memory, fits, load_config, load_model, open_model, vocabulary
+from .ladder import RUNGS, Rung
+from .models import Resident, available_memory, fits, load_config, load_model, open_model, vocabulary
 from .resume import Notebook
 from .sheet import Arrays, Ids, Sheet, given, save
 from .streamed import Streamed
@@ -59,7 +59,7 @@ def measure(folder: Path, sequences: Sequence[Ids], options: argparse.Namespace,
     With a work folder, what was done before a stop is not done again.
     """
     arrays: Arrays = {}
-    for replicate in (REFERENCE, *([] if options.alone else family(options))):
+    for replicate in (REFERENCE, *family(options)):
         done = options.work / f"{replicate.name}.npz" if options.work else None
         if done is not None and done.is_file():
             with np.load(done) as archive:
@@ -90,7 +90,9 @@ def _score(
 
 
 def family(options: argparse.Namespace) -> tuple[Replicate, ...]:
-    """The noise replicates of an engine that computes in this dtype, as this much memory allows."""
+    """The noise replicates of an engine that computes in this dtype, as this much memory allows; none if not wanted."""
+    if options.alone:
+        return ()
     streamed = not fits(options.model, options.memory)
     if options.dtype == "float32":
         return STREAMED_FLOAT32_NOISE if streamed else FLOAT32_NOISE
@@ -108,13 +110,20 @@ def metadata(config: Any, arguments: argparse.Namespace, clock: Clock, **more: A
         "checkpoint_dtype": str(config.dtype).removeprefix("torch."),
         "config_sha256": _sha256(arguments.model / "config.json"),
         "command": arguments.command,
-        "reference": REFERENCE.name,
-        "replicates": [replicate.name for replicate in family(arguments)],
         "seconds": clock.stages,
         "read": clock.read,
         **more,
     }
     return json.dumps(record, sort_keys=True)
+
+
+def scored(arguments: argparse.Namespace) -> dict[str, Any]:
+    """For the metadata: through which ways."""
+    return {
+        "reference": REFERENCE.name,
+        "dtype": arguments.dtype,
+        "replicates": [replicate.name for replicate in family(arguments)],
+    }
 
 
 def versions() -> dict[str, Any]:
@@ -141,7 +150,7 @@ def describe(_: argparse.Namespace) -> None:
 
 
 def build(arguments: argparse.Namespace) -> None:
-    """Make a part of the corpus, half of it written and half on-policy, and score it."""
+    """Make a part of the corpus and score it."""
     config = load_config(arguments.model)
     tables = read_corpus(arguments.corpus)
     clock = Clock()
@@ -161,7 +170,8 @@ def build(arguments: argparse.Namespace) -> None:
     arguments.top_k = min(arguments.top_k, vocabulary(config))
     arrays = measure(arguments.model, corpus.sequences, arguments, clock)
     arrays |= given(corpus.sequences, [1] * len(corpus.sequences), corpus.domains)
-    more = {"seed": arguments.seed, "top_k": arguments.top_k, "corpus_version": tables.get("version")}
+    more = scored(arguments) | {"top_k": arguments.top_k}
+    more |= {"seed": arguments.seed, "first": arguments.first, "corpus_version": tables.get("version")}
     more |= {"corpus_sha256": _sha256(arguments.corpus), "chat_template": tokenizer.chat_template is not None}
     arrays["metadata"] = np.array(metadata(config, arguments, clock, **more))
     save(arguments.out, arrays)
@@ -176,7 +186,7 @@ def score(arguments: argparse.Namespace) -> None:
     arguments.top_k = min(arguments.top_k, vocabulary(config))
     arrays = measure(arguments.model, sequences, arguments, clock)
     arrays |= given(sequences, prompt_lengths, ["given"] * len(sequences))
-    arrays["metadata"] = np.array(metadata(config, arguments, clock, top_k=arguments.top_k))
+    arrays["metadata"] = np.array(metadata(config, arguments, clock, top_k=arguments.top_k, **scored(arguments)))
     save(arguments.out, arrays)
 
 
@@ -187,19 +197,30 @@ def ladder(arguments: argparse.Namespace) -> None:
     check_ids(sequences, vocabulary(config))
     clock = Clock()
     arguments.top_k = min(arguments.top_k, vocabulary(config))
-    arrays = given(sequences, [1] * len(sequences), ["given"] * len(sequences))
     rungs = RUNGS if fits(arguments.model, arguments.memory) else ()
+    if not rungs:
+        print(f"ladder: none, the model does not fit into {arguments.memory} bytes of memory", file=sys.stderr)
+    found: Arrays = {}
     for rung in rungs:
-        model = load_model(arguments.model, "bfloat16", "sdpa")
-        rung.apply(model)
-        sheet = Sheet(sequences, arguments.top_k)
-        for jobs in whole(model, sheet):
-            for job in jobs:
-                job()
-        arrays |= sheet.arrays(rung.name)
+        found |= climb(rung, sequences, arguments)
         clock.lap(rung.name)
-    arrays["metadata"] = np.array(json.dumps({**versions(), "seconds": clock.stages}, sort_keys=True))
+    names = [rung.name for rung in rungs if f"{rung.name}/target_logprobs" in found]
+    arrays = given(sequences, [1] * len(sequences), ["given"] * len(sequences)) | found
+    more = {"dtype": "bfloat16", "rungs": names, "top_k": arguments.top_k}
+    arrays["metadata"] = np.array(metadata(config, arguments, clock, **more))
     save(arguments.out, arrays)
+
+
+def climb(rung: Rung, sequences: Sequence[Ids], arguments: argparse.Namespace) -> Arrays:
+    """What the model says with one rounding; nothing if that rounds nothing in it."""
+    opened = Resident(load_model(arguments.model, "bfloat16", "sdpa"))
+    if rung.apply(opened.model) == 0:
+        print(f"{rung.name}: left out, it rounds nothing in a {type(opened.model).__name__}", file=sys.stderr)
+        return {}
+    sheet = Sheet(sequences, arguments.top_k)
+    for jobs in whole(opened.model, sheet):
+        opened.run(jobs)
+    return sheet.arrays(rung.name)
 
 
 def read_ids(path: Path) -> tuple[list[Ids], list[int]]:
