@@ -28,7 +28,7 @@ OURS_BY_LEVEL = "ours, by level"
 SCORES: dict[str, Callable[[Unit], float]] = {
     OURS: lambda unit: unit.tolerance,
     OURS_BY_LEVEL: lambda unit: unit.level,
-    **{rule.name: lambda unit, name=rule.name: unit.statistics[name] for rule in rules.RULES},  # type: ignore[misc]
+    **{rule.name: lambda unit, name=rule.name: unit.statistics[name] for rule in rules.RULES},  # type: ignore[misc]  # mypy infers no type of a generic lambda or a varying tuple
 }
 
 RATES = (0.0, 0.001, 0.01, 0.05)

@@ -42,6 +42,6 @@ def looks(count: int, first: int) -> list[tuple[Rows, Rows, Rows]]:
     if count < 4 * first:
         return []
     return [
-        tuple(tuple((start + i) % count for i in range(times * first)) for times in (1, 2, 4))  # type: ignore[misc]
+        tuple(tuple((start + i) % count for i in range(times * first)) for times in (1, 2, 4))  # type: ignore[misc]  # mypy infers no type of a generic lambda or a varying tuple
         for start in range(0, count - first + 1, first)
     ]
