@@ -2,7 +2,7 @@
 
 Prefill: the corpus, teacher-forced, where the engine scores given token ids. Decode: the engine generates greedily and
 the reference scores what came, with the engine's logprobs where it gives them; where it gives text alone, by the margin
-of each generated token (METHOD: Token-DiFR at temperature 0).
+of each generated token (Token-DiFR at temperature 0, arXiv 2511.20621).
 """
 
 from __future__ import annotations

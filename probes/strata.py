@@ -22,7 +22,7 @@ SHIFT_TO = 0.05
 """Misses that a shift explains: over half of the positions as they are, under a twentieth a position further."""
 
 MOVED = 1.25
-"""Times its frozen ratio, up or down: beyond that a control is news, whatever the verdict."""
+"""Times its frozen ratio: a control whose whole interval lies beyond that is news, whatever the verdict."""
 
 WORST_FIRST = (Status.FAIL, Status.DEGRADED, Status.UNDECIDED, Status.PASS)
 ACCUSES = (Status.FAIL, Status.DEGRADED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from matrix.cells import Cell
+from matrix.cells import Cell, Control
 from matrix.results import Measurement, Status, Verdict
 from probes import correctness, strata
 from probes.examine import examine
+from probes.noise_floor import TokenLogprobs
 from probes.session import Up
 from runners.engine import Engine, Server
 from tests.fake_engine.adapter import fake_engine
@@ -83,6 +85,30 @@ def test_what_a_fresh_server_does_not_repeat_accuses_nobody(tmp_path: Path) -> N
     assert verdict.status is Status.UNDECIDED
     assert verdict.reason.startswith("not confirmed: FAIL at first (prefill: ")
     assert ", on other sequences in a fresh server PASS (prefill: " in verdict.reason
+
+
+def test_both_measurements_are_read_on_one_scale(tmp_path: Path) -> None:
+    """The ladder is of the first look's sequences; beside other sequences its rungs would measure nonsense."""
+    _, kept = examined(Starts(tmp_path, fake_engine("other-model")))
+    corpus = kept[-1].tables["corpus"]
+    rung = {f"ladder-int8/{field}": corpus[f"batched/{field}"][:8] for field in TokenLogprobs.__struct_fields__}
+    tables = {**kept[-1].tables, "ladder": {"token_ids": corpus["token_ids"][:8], **rung}}
+    found = strata.judge(msgspec.structs.replace(kept[-1], tables=tables), CELL)
+    assert found.reason.count("on the scale of this model: above int8 weights (1 x)") == 4  # two strata, twice
+    assert "below int8" not in found.reason
+
+
+def test_a_control_that_moves_is_told_on_a_green_square(tmp_path: Path) -> None:
+    """A healthy engine that was far nearer when it was accepted passes, with the news; one that was not, without."""
+    _, kept = examined(Starts(tmp_path, fake_engine("healthy")))
+    for ratio, told in ((0.1, True), (1.2, False)):
+        control = Control(
+            engine="fake", device_kind="cpu", model=CELL.model.id, release="fake-0.0.1",
+            measured=dt.date(2026, 11, 25), ratio=ratio,
+        )  # fmt: skip
+        found = strata.judge(kept[-1], msgspec.structs.replace(CELL, controls=(control,)))
+        assert found.status is Status.PASS
+        assert ("; this control moved up from 0.1 x, frozen with fake-0.0.1" in found.reason) is told
 
 
 def test_a_number_that_is_none_needs_no_confirmation(tmp_path: Path) -> None:
