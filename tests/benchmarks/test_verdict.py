@@ -141,7 +141,7 @@ def unit(decision: Decision, tolerance: float, rows: tuple[int, ...] = (0, 1)) -
 def judged_run(name: str, kind: str, *found: Unit, looks: tuple[tuple[Decision, ...], ...] = ()) -> JudgedRun:
     return JudgedRun(
         name=name, kind=kind, sequences=4, ratio=max(one.ratio for one in found), ratio_d=1.0, limit_good=1.25,
-        limit_fail=3.75, units=found, looks=looks,
+        limit_fail=3.75, units=found, compared=found, looks=looks,
     )  # fmt: skip
 
 

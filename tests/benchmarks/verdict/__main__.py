@@ -37,10 +37,10 @@ class Plan(NamedTuple):
 
 
 PLANS = (
-    Plan("smollm2-135m-instruct", 256, 128, 50),
-    Plan("gemma-3-270m", 128, 64, 28),
+    Plan("smollm2-135m-instruct", 256, 64, 55),
+    Plan("gemma-3-270m", 128, 64, 16),
 )
-"""1,024 healthy sets of 16 sequences together."""
+"""1,008 healthy sets of 16 sequences together."""
 
 
 def main(words: Sequence[str]) -> None:

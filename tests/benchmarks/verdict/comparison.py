@@ -14,8 +14,10 @@ def section(powers: Sequence[ModelPower], together: ModelPower) -> Iterator[str]
     """At the published thresholds, at equal rates of false alarms, and where ours is worse."""
     yield "## Beside the rules that others use"
     yield (
-        "On the same units. The originals judge what an engine generates; here all rules see given tokens, and the "
-        f"{LISTED} ids listed at each: what that changes is said at each rule in `tests/benchmarks/verdict/rules.py`. "
+        "On units of the same text: sets of healthy runs too are drawn from the sequences that faulty runs have, for "
+        "the rounding noise of one text is larger than that of another, and only ours knows it. The originals judge "
+        f"what an engine generates; here all rules see given tokens, and the {LISTED} ids listed at each: what that "
+        "changes is said at each rule in `tests/benchmarks/verdict/rules.py`. "
         "Detected: mean over faults of the share of sets that the rule rejects; in parentheses, of those above the "
         "floor."
     )

@@ -30,27 +30,22 @@ class EngineUnit(Record, frozen=True, kw_only=True):
     cell_id: str
     stratum: str
     sequences: int
-    tokens: str
-    """SHA-256 of the token ids: which sequences they are."""
+    said: str
+    """SHA-256 of the token ids and of what the engine says of them."""
     decision: Decision
     """With the g that the engine's frozen controls give, as a run of ours has it."""
     alone: Decision
     """With g = 1.25, as for an engine without controls."""
     ratio: float
 
-    @property
-    def key(self) -> tuple[str, str, str]:
-        """Two units of one key are one: an engine that says the same again."""
-        return self.cell_id, self.stratum, self.tokens
-
 
 def units_of(folders: Iterable[Path]) -> list[EngineUnit]:
-    """The distinct units of all cells of these runs; a cell measured twice on the same sequences counts once."""
-    found: dict[tuple[str, str, str], EngineUnit] = {}
+    """The distinct units of all cells of these runs; what an engine says to the bit again, in any cell, counts once."""
+    found: dict[str, EngineUnit] = {}
     for folder in folders:
         for path in sorted(folder.glob(f"*/{MEASUREMENT}")):
             for unit in _cell(path):
-                found.setdefault(unit.key, unit)
+                found.setdefault(unit.said, unit)
     return list(found.values())
 
 
@@ -73,12 +68,10 @@ def judged(
     controls = [one.ratio for one in cell.controls if one.ratio is not None] if cell else []
     for stratum, (reference, replicates), run, ids in _strata(tables):
         for rows in units.disjoint(len(ids), SIZE) or [tuple(range(len(ids)))]:
-            own = rules.chosen(reference, rows)
+            own, theirs = rules.chosen(reference, rows), rules.chosen(run, rows)
             others = {name: rules.chosen(one, rows) for name, one in replicates.items()}
             verdicts = [
-                noise_floor.judge_ratio(
-                    own, others, rules.chosen(run, rows), k=top_k, controls=frozen, int8_ratio=int8_ratio
-                )
+                noise_floor.judge_ratio(own, others, theirs, k=top_k, controls=frozen, int8_ratio=int8_ratio)
                 for frozen in (controls, ())
             ]
             ratio = verdicts[0].ratio
@@ -86,11 +79,15 @@ def judged(
                 cell_id=cell_id,
                 stratum=stratum,
                 sequences=len(rows),
-                tokens=hashlib.sha256(np.ascontiguousarray(ids[list(rows)]).tobytes()).hexdigest(),
+                said=_digest(ids[list(rows)], theirs.target_logprobs, theirs.top_ids, theirs.top_logprobs),
                 decision=verdicts[0].decision,
                 alone=verdicts[1].decision,
                 ratio=ratio.value if ratio else float("nan"),
             )
+
+
+def _digest(*arrays: np.ndarray) -> str:
+    return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()
 
 
 def _strata(tables: Mapping[str, Table]) -> Iterator[tuple[str, Family, TokenLogprobs, np.ndarray]]:

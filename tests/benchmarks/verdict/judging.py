@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,10 @@ class JudgedRun(Record, frozen=True, kw_only=True):
     limit_good: float
     limit_fail: float
     units: tuple[Unit, ...]
+    """Of a healthy run disjoint sets of all its sequences, of a faulty one sets drawn at random."""
+    compared: tuple[Unit, ...]
+    """Sets drawn in one way from the same sequences, healthy or not: text that is noisier must not look like a fault to
+    rules that know nothing of its noise. Of a faulty run its units."""
     looks: tuple[tuple[Decision, ...], ...] = ()
     """Of a healthy run: the verdict at a first look, and after each doubling that it took."""
 
@@ -87,17 +91,22 @@ class Task(Record, frozen=True, kw_only=True):
     healthy: bool
     sizes: tuple[int, ...]
     int8_ratio: float | None
+    compared: int
+    """Sequences that faulty runs have, the first ones."""
 
 
 def judged(folder: Path, sizes: Sequence[int] = units.SIZES) -> JudgedModel:
     """Judge every run below a model's folder, or find it judged by the same code."""
     reference = folder / "reference.npz"
-    int8_ratio = _int8_ratio(folder)
+    int8_ratio, compared = _int8_ratio(folder), _fault_sequences(folder)
     tasks = [
-        Task(reference=str(reference), run=str(run), healthy=healthy, sizes=tuple(sizes), int8_ratio=int8_ratio)
+        Task(
+            reference=str(reference), run=str(run), healthy=healthy, sizes=tuple(sizes), int8_ratio=int8_ratio,
+            compared=compared,
+        )
         for healthy, pattern in ((False, "faults"), (True, "healthy"))
         for run in sorted((folder / pattern).glob("*.npz"))
-    ]
+    ]  # fmt: skip
     known = _code_digest() + _digest(reference)
     with ProcessPoolExecutor(PROCESSES) as pool:
         every = pool.map(functools.partial(_kept, folder / "judged", known), tasks)
@@ -124,12 +133,17 @@ def _int8_ratio(folder: Path) -> float | None:
     return verdict.ratio.value if verdict.ratio else None
 
 
+def _fault_sequences(folder: Path) -> int:
+    counts = {len(_run(path)[1].target_logprobs) for path in (folder / "faults").glob("*.npz")}
+    return min(counts, default=0)
+
+
 # --- kept beside the data ---------------------------------------------------------------------------------
 
 
 def _kept(folder: Path, known: str, task: Task) -> JudgedRun:
     """What was kept of a run under this name is of the same files, code and settings: the name says so."""
-    settings = f"{known} {_digest(Path(task.run))} {task.sizes} {task.int8_ratio!r}"
+    settings = f"{known} {_digest(Path(task.run))} {task.sizes} {task.int8_ratio!r} {task.compared}"
     path = folder / f"{hashlib.sha256(settings.encode()).hexdigest()}.json"
     if path.is_file():
         return msgspec.json.decode(path.read_bytes(), type=JudgedRun)
@@ -161,10 +175,11 @@ def judge_run(task: Task) -> JudgedRun:
     count = len(run.target_logprobs)
     values = rules.statistics(rules.chosen(reference, range(count)), run)
     whole = _verdict(reference, replicates, run, range(count), task.int8_ratio)
-    found = tuple(
-        _unit(reference, replicates, run, rows, task.int8_ratio, values)
-        for rows in _sets(count, task.healthy, task.sizes)
-    )
+
+    def judged_sets(sets: Iterable[Rows]) -> tuple[Unit, ...]:
+        return tuple(_unit(reference, replicates, run, rows, task.int8_ratio, values) for rows in sets)
+
+    drawn = judged_sets(_drawn(task))
     looks = units.looks(count, task.sizes[0]) if task.healthy else []
     return JudgedRun(
         name=label,
@@ -174,13 +189,21 @@ def judge_run(task: Task) -> JudgedRun:
         ratio_d=whole.ratio_d.value if whole.ratio_d else math.nan,
         limit_good=whole.limit_good,
         limit_fail=whole.limit_fail,
-        units=found,
+        units=judged_sets(_disjoint(count, task.sizes)) if task.healthy else drawn,
+        compared=drawn,
         looks=tuple(tuple(_looked(reference, replicates, run, look, task.int8_ratio)) for look in looks),
     )
 
 
-def _sets(count: int, healthy: bool, sizes: Sequence[int]) -> list[Rows]:
-    return [rows for size in sizes for rows in (units.disjoint(count, size) if healthy else units.drawn(count, size))]
+def _disjoint(count: int, sizes: Sequence[int]) -> Iterator[Rows]:
+    for size in sizes:
+        yield from units.disjoint(count, size)
+
+
+def _drawn(task: Task) -> Iterator[Rows]:
+    """Half as many of a healthy run, for there are many."""
+    for size in task.sizes:
+        yield from units.drawn(task.compared, size, units.DRAWS.get(size, 10) // (2 if task.healthy else 1))
 
 
 def _unit(

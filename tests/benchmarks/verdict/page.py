@@ -227,9 +227,9 @@ def _engines(units: Sequence[EngineUnit]) -> Iterator[str]:
     alone = sum(unit.alone in BLAMED for unit in units)
     keys = {(unit.cell_id, unit.stratum) for unit in units}
     yield (
-        f"{len(units)} units: sets of {engines.SIZE} sequences, prefill and decode, of {len(keys)} strata; the same "
-        f"sequences from the same cell count once. With g = {RATIO_GOOD}, whatever the engines' frozen controls are, "
-        f"{alone} of them would be accused."
+        f"{len(units)} units: sets of {engines.SIZE} sequences, prefill and decode, of {len(keys)} strata; what an "
+        f"engine says to the bit again, in whatever config, counts once. With g = {RATIO_GOOD}, whatever the engines' "
+        f"frozen controls are, {alone} of them would be accused."
     )
 
 

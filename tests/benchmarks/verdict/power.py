@@ -157,7 +157,7 @@ def summed(name: str, models: Sequence[JudgedModel]) -> ModelPower:
     faults = tuple(fault_power(run) for run in faulty)
     above = np.array([fault.above for fault in faults], bool)
     curves = tuple(
-        curve(rule, size, healthy, faulty, above) for size in sizes for rule in SCORES if _of_size(healthy, size)
+        curve(rule, size, healthy, faulty, above) for size in sizes for rule in SCORES if _compared(healthy, size)
     )
     return ModelPower(
         name=name,
@@ -165,7 +165,7 @@ def summed(name: str, models: Sequence[JudgedModel]) -> ModelPower:
         clean=tuple(_added(size, [count(size, model) for model in models]) for size in sizes),
         looks=looks(healthy),
         curves=curves,
-        published={size: published(size, healthy, faulty, above) for size in sizes if _of_size(healthy, size)},
+        published={size: published(size, healthy, faulty, above) for size in sizes if _compared(healthy, size)},
         deficits=tuple(
             deficit(mine, other)
             for mine in curves
@@ -183,6 +183,10 @@ def summed(name: str, models: Sequence[JudgedModel]) -> ModelPower:
 
 def _of_size(runs: Iterable[JudgedRun], size: int) -> list[Unit]:
     return [unit for run in runs for unit in run.units if len(unit.rows) == size]
+
+
+def _compared(runs: Iterable[JudgedRun], size: int) -> list[Unit]:
+    return [unit for run in runs for unit in run.compared if len(unit.rows) == size]
 
 
 def count(size: int, model: JudgedModel) -> Count:
@@ -240,8 +244,8 @@ def fault_power(run: JudgedRun) -> FaultPower:
 
 def curve(rule: str, size: int, healthy: Sequence[JudgedRun], faulty: Sequence[JudgedRun], above: Floats) -> Curve:
     """All thresholds of one rule: at each healthy unit's score, and above all of them."""
-    clean = np.sort([SCORES[rule](unit) for unit in _of_size(healthy, size)])[::-1]
-    scores = [np.array([SCORES[rule](unit) for unit in _of_size([run], size)]) for run in faulty]
+    clean = np.sort([SCORES[rule](unit) for unit in _compared(healthy, size)])[::-1]
+    scores = [np.array([SCORES[rule](unit) for unit in _compared([run], size)]) for run in faulty]
     # A unit is called bad if its score is above the threshold, so that equal scores are never told apart.
     thresholds = [*clean, -np.inf]
     detected = np.array([[(own > limit).mean() if len(own) else np.nan for limit in thresholds] for own in scores])
@@ -266,8 +270,8 @@ def published(size: int, healthy: Sequence[JudgedRun], faulty: Sequence[JudgedRu
     def rejects(unit: Unit) -> dict[str, bool]:
         return {OURS: unit.decision in BLAMED, **rules.published(unit.statistics)}
 
-    clean = [rejects(unit) for unit in _of_size(healthy, size)]
-    bad = [[rejects(unit) for unit in _of_size([run], size)] for run in faulty]
+    clean = [rejects(unit) for unit in _compared(healthy, size)]
+    bad = [[rejects(unit) for unit in _compared([run], size)] for run in faulty]
     found = {}
     for rule in clean[0] if clean else ():
         shares = np.array([np.mean([one[rule] for one in units]) if units else np.nan for units in bad])
