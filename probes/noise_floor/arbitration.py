@@ -15,7 +15,7 @@ import numpy as np
 from probes.noise_floor.divergence import token_difference, token_kl
 from probes.noise_floor.limits import FAIL_ALPHA, FAIL_FACTOR, PASS_ALPHA, RATIO_GOOD
 from probes.noise_floor.logprobs import Floats, Ints, TokenLogprobs, listed_count, nonfinite, restrict, valid_positions
-from probes.noise_floor.noise import log_ratios, measure_noise, noise_quantile, run_statistics
+from probes.noise_floor.noise import log_ratio, measure_noise, noise_quantile, run_statistics, sequence_scores
 from probes.noise_floor.ratio import estimate, find_obstacle, judge_ratio
 from probes.noise_floor.sides import rate_excess
 from probes.noise_floor.verdicts import Estimate
@@ -88,7 +88,9 @@ def agreement(
     apart = _apart(reference, one, other, depth)
     pairs = [_apart(reference, first, second, depth) for first, second in combinations(kept, 2)]
     cap = noise_quantile(pairs)
-    logs, _ = log_ratios(apart, pairs, cap)
+    # Unweighted: pairs share runs, so none of them could be weighted by others that had no part in it.
+    usual = np.mean([sequence_scores(pair, cap) for pair in pairs], axis=0)
+    logs = log_ratio(sequence_scores(apart, cap), usual)
     times = estimate(logs, PASS_ALPHA, FAIL_ALPHA)
     # K follows the square of a difference of logprobs.
     return Agreement(times=times, strays=_strays(apart, pairs, cap, power=1.0 if depth.any() else 0.5))

@@ -96,7 +96,7 @@ def _disagreeing(kl: Mapping[str, Floats]) -> tuple[str, ...]:
     cap = float(np.median([noise_quantile([values]) for values in kl.values()]))
     scores = np.array([sequence_scores(values, cap) for values in kl.values()])
     middle = np.median(scores, axis=0)
-    spread = [float(np.exp(_log_ratio(own, middle).mean())) for own in scores]
+    spread = [float(np.exp(log_ratio(own, middle).mean())) for own in scores]
     return tuple(
         name for name, times in zip(kl, spread, strict=True) if not 1 / REPLICATE_SPREAD <= times <= REPLICATE_SPREAD
     )
@@ -113,23 +113,41 @@ def noise_tau(reference: TokenLogprobs, replicates: Mapping[str, TokenLogprobs])
     return noise_quantile([abs(token_difference(reference, run)) for run in replicates.values()])
 
 
-def sequence_scores(values: Floats, cap: float) -> Floats:
+def sequence_scores(values: Floats, cap: float, weights: Floats | float = 1.0) -> Floats:
     """[S]: mean over each sequence's valid positions, winsorised at the cap so that no one token rules it."""
-    return np.asarray(np.nanmean(np.minimum(values, cap), axis=1))
+    return np.asarray(np.nanmean(np.minimum(values, cap) * weights, axis=1))
 
 
-def log_ratios(values: Floats, noise: Sequence[Floats], cap: float) -> tuple[Floats, Floats]:
-    """ln of score over noise score: [S] of the candidate's values, [J, S] of each replicate's against the others'.
+def weighted_log_ratio(values: Floats, noise: Sequence[Floats], cap: float) -> Floats:
+    """[S]: ln of score over noise score, each token with the less weight the noisier it is.
 
-    `values` and each of the J arrays of `noise` are [S, N], NaN at padding, winsorised at `cap`.
+    `values` and each of the J > 1 arrays of `noise` are [S, N], NaN at padding, winsorised at `cap`.
+
+    A token where the noise is m has the weight M / (m + M), M the mean of m over all tokens: a few noisy tokens rule an
+    unweighted mean, which makes a ratio of two of them a matter of chance. A replicate must not choose the weights by
+    which it is judged itself, or it would look smaller than a candidate that had no part in it: each replicate is
+    weighted by the others, and the candidate by the same J ways in turn.
     """
-    scores = np.array([sequence_scores(item, cap) for item in noise])
-    others = (scores.sum(axis=0) - scores) / (len(scores) - 1)
-    null = np.array([_log_ratio(own, rest) for own, rest in zip(scores, others, strict=True)])
-    return _log_ratio(sequence_scores(values, cap), scores.mean(axis=0)), null
+    weights = [_weights([other for i, other in enumerate(noise) if i != j]) for j in range(len(noise))]
+    own = np.mean([sequence_scores(values, cap, weight) for weight in weights], axis=0)
+    return log_ratio(
+        own, np.mean([sequence_scores(item, cap, w) for item, w in zip(noise, weights, strict=True)], axis=0)
+    )
 
 
-def _log_ratio(scores: Floats, noise: Floats) -> Floats:
+def null_log_ratios(noise: Sequence[Floats], cap: float) -> Floats:
+    """[J, S]: the same of each of the J > 2 replicates as if it were the candidate, against the others."""
+    return np.array([weighted_log_ratio(own, [*noise[:j], *noise[j + 1 :]], cap) for j, own in enumerate(noise)])
+
+
+def _weights(noise: Sequence[Floats]) -> Floats:
+    """[S, N] in (0, 1]; NaN at padding."""
+    level = np.mean(noise, axis=0)
+    mean = max(float(np.nanmean(level)), NOISE_RESOLUTION)
+    return np.asarray(mean / (level + mean))
+
+
+def log_ratio(scores: Floats, noise: Floats) -> Floats:
     """[S]: ln of score over noise score, both raised to a hundredth of the mean noise score (SCORE_FLOOR)."""
     floor = max(SCORE_FLOOR * float(noise.mean()), NOISE_RESOLUTION)
     return np.asarray(np.log(np.maximum(scores, floor) / np.maximum(noise, floor)))

@@ -30,7 +30,15 @@ from probes.noise_floor.logprobs import (
     top_margin,
     valid_positions,
 )
-from probes.noise_floor.noise import Noise, Run, log_ratios, measure_noise, run_statistics, sequence_scores
+from probes.noise_floor.noise import (
+    Noise,
+    Run,
+    measure_noise,
+    null_log_ratios,
+    run_statistics,
+    sequence_scores,
+    weighted_log_ratio,
+)
 from probes.noise_floor.scale import placed
 from probes.noise_floor.sides import SIDE_STATISTICS, Question, gross, hard, side_statistics
 from probes.noise_floor.verdicts import Decision, Estimate, RatioVerdict, SideStatistic, first_flagged, place
@@ -82,8 +90,9 @@ def judge_ratio(
     obstacle = find_obstacle(run, noise)
     if obstacle:
         return _without_ratio(run, noise, bad, good, fail, depth, obstacle)
-    logs, null = log_ratios(run.kl, [item.kl for item in noise.runs], noise.c)
-    logs_d, _ = log_ratios(abs(run.difference), [abs(item.difference) for item in noise.runs], noise.tau)
+    divergences = [item.kl for item in noise.runs]
+    logs, null = weighted_log_ratio(run.kl, divergences, noise.c), null_log_ratios(divergences, noise.c)
+    logs_d = weighted_log_ratio(abs(run.difference), [abs(item.difference) for item in noise.runs], noise.tau)
     ratio, ratio_d = (estimate(values, pass_alpha, fail_alpha) for values in (logs, logs_d))
     q = Question(
         run, noise, valid, good, fail, top_margin(reference), pass_alpha / SIDE_STATISTICS / strata, fail_alpha

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from probes.noise_floor.logprobs import TokenLogprobs, listed_count, valid_positions
-from probes.noise_floor.noise import log_ratios, measure_noise, run_statistics
+from probes.noise_floor.noise import measure_noise, run_statistics, weighted_log_ratio
 
 NAMES = {
     "ladder-fp8-kv": "an fp8 KV cache",
@@ -33,7 +33,8 @@ def ladder(
         return {}
     found = {}
     for name, rung in rungs.items():
-        logs, _ = log_ratios(run_statistics(reference, rung, depth).kl, [run.kl for run in noise.runs], noise.c)
+        own = run_statistics(reference, rung, depth).kl
+        logs = weighted_log_ratio(own, [run.kl for run in noise.runs], noise.c)
         found[NAMES.get(name, name)] = float(np.exp(logs.mean()))
     return found
 
