@@ -246,6 +246,7 @@ def test_the_page_says_what_was_met_and_what_was_missed() -> None:
     ) in text
     assert "| healthy units PASS at the first look: 95% | 75.0% of 4 at 2 sequences | **missed** |" in text
     assert "| after doubling twice at most: 99% | 100.0% | met |" in text
+    assert "| nowhere fewer faults above the floor detected than by another rule: tiny | nowhere | met |" in text
     assert "| tiny | 2 | 4 | 2 | 2 | 0 | 0 | 1 | 3 | 52.7% | 77.6% |" in text
     assert "| scale x 2 | 5 | 1 | above | 100.0% (50.0% FAIL) |" in text
     assert "| tiny | ours | 0.0% | 50.0% (100.0%) |" in text

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from tests.benchmarks.verdict import rules
 from tests.benchmarks.verdict.judging import LISTED
-from tests.benchmarks.verdict.power import OURS, RATES, USABLE, Deficit, ModelPower, Point
+from tests.benchmarks.verdict.power import OURS, RATES, USABLE, Deficit, Gap, ModelPower, Point
 from tests.benchmarks.verdict.words import share, table
+
+
+class Gaps(NamedTuple):
+    """Which faults are compared."""
+
+    usable: Callable[[Deficit], Gap]
+    """At rates of false alarms that would be borne."""
+    anywhere: Callable[[Deficit], Gap]
+
+
+EVERY = Gaps(lambda one: one.every, lambda one: one.anywhere)
+ABOVE = Gaps(lambda one: one.above, lambda one: one.above_anywhere)
 
 
 def section(powers: Sequence[ModelPower], together: ModelPower) -> Iterator[str]:
@@ -84,18 +97,19 @@ def _lines(one: Deficit) -> str:
     return said
 
 
-def worst(power: ModelPower, ours: str) -> Deficit | None:
+def worst(power: ModelPower, ours: str, gaps: Gaps) -> Deficit | None:
     """The comparison in which ours falls shortest, at rates that would be borne before all others."""
     some = [deficit for deficit in power.deficits if deficit.ours == ours]
-    return max(some, key=lambda one: (max(one.every.less, 0.0), one.anywhere.less), default=None)
+    return max(some, key=lambda one: (max(gaps.usable(one).less, 0.0), gaps.anywhere(one).less), default=None)
 
 
-def words(one: Deficit) -> str:
+def words(one: Deficit, gaps: Gaps) -> str:
     """It in a cell of a table."""
-    if one.anywhere.less <= 0:
+    usable, anywhere = gaps.usable(one), gaps.anywhere(one)
+    if anywhere.less <= 0:
         return "nowhere"
-    if one.every.less > 0:
-        where = f"at {share(one.every.at)} false alarms and {one.size} sequences"
-        return f"{share(one.every.less)} less than {one.other} {where}"
-    beyond = f"{share(one.anywhere.less)} less than {one.other} at {share(one.anywhere.at)}, {one.size} sequences"
+    if usable.less > 0:
+        where = f"at {share(usable.at)} false alarms and {one.size} sequences"
+        return f"{share(usable.less)} less than {one.other} {where}"
+    beyond = f"{share(anywhere.less)} less than {one.other} at {share(anywhere.at)}, {one.size} sequences"
     return f"nowhere up to {USABLE:.0%} false alarms; beyond, {beyond}"

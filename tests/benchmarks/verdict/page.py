@@ -85,16 +85,21 @@ def _goal_rows(found: Everything) -> Iterator[tuple[str, str, str]]:
     )
     yield f"after doubling twice at most: {GOAL_DOUBLED:.0%}", share(passed), _met(passed >= GOAL_DOUBLED)
     for power in (*found.powers, found.together):
-        worst = comparison.worst(power, OURS)
-        yield (
-            f"nowhere less detected than by another rule: {power.name}",
-            comparison.words(worst) if worst else "no healthy units",
-            _met(worst is not None and worst.anywhere.less <= 0),
-        )
+        yield _beside_others(power, "faults", comparison.EVERY)
+        yield _beside_others(power, "faults above the floor", comparison.ABOVE)
     fewest = min((len(power.faults) for power in found.powers), default=0)
     yield f"{GOAL_FAULTS} graded faults on each model", f"{fewest} at least", _met(fewest >= GOAL_FAULTS)
     tokens = max((size.size for size in clean), default=0) * max((model.length for model in found.models), default=0)
     yield f"{GOAL_TOKENS} prompt tokens a stratum at most", f"{tokens} at the last look", _met(tokens <= GOAL_TOKENS)
+
+
+def _beside_others(power: ModelPower, what: str, gaps: comparison.Gaps) -> tuple[str, str, str]:
+    worst = comparison.worst(power, OURS, gaps)
+    return (
+        f"nowhere fewer {what} detected than by another rule: {power.name}",
+        comparison.words(worst, gaps) if worst else "no healthy units",
+        _met(worst is not None and gaps.anywhere(worst).less <= 0),
+    )
 
 
 def _engine_goal(units: Sequence[EngineUnit]) -> tuple[str, str, str]:

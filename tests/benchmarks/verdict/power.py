@@ -125,6 +125,8 @@ class Deficit(Record, frozen=True, kw_only=True):
     """Of those that are not below the floor, at rates up to USABLE."""
     anywhere: Gap
     """Of all faults, at any rate."""
+    above_anywhere: Gap
+    """Of those that are not below the floor, at any rate."""
 
 
 class ModelPower(Record, frozen=True, kw_only=True):
@@ -298,4 +300,5 @@ def deficit(ours: Curve, other: Curve) -> Deficit:
         every=largest(lambda point: point.every, USABLE),
         above=largest(lambda point: point.above, USABLE),
         anywhere=largest(lambda point: point.every, 1.0),
+        above_anywhere=largest(lambda point: point.above, 1.0),
     )
