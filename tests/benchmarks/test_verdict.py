@@ -237,15 +237,20 @@ def test_measurements_of_an_engine_are_cut_into_units(tmp_path: Path) -> None:
 def test_the_page_says_what_was_met_and_what_was_missed() -> None:
     """Few units miss the goal whatever they say; bounds, faults and other rules stand in tables."""
     summed = power.summed("tiny", [MODEL])
-    found = page.Everything(models=(MODEL,), powers=(summed,), together=power.summed("both", [MODEL]), engines=())
+    found = page.Everything(
+        models=(MODEL,), powers=(summed,), replicates=(power.looks([("PASS",), ("UNDECIDED", "FAIL")]),),
+        together=power.summed("both", [MODEL]), engines=(),
+    )  # fmt: skip
     text = page.document(found, MADE_AT)
     assert "on 2026-01-02" in text
     assert (
         "| no false alarm among 1000 healthy units held out of calibration | 0 of 4: under 52.7% at 95%, if units were "
-        "independent; 0 in larger sets and further looks | **missed** |"
+        "independent; 1 in larger sets and further looks | **missed** |"
     ) in text
-    assert "| healthy units PASS at the first look: 95% | 75.0% of 4 at 2 sequences | **missed** |" in text
-    assert "| after doubling twice at most: 99% | 100.0% | met |" in text
+    assert "| other healthy paths: PASS at the first look, 95% | tiny 75.0% of 4 | **missed** |" in text
+    assert "| other healthy paths: after doubling twice at most, 99% | tiny 100.0% of 4 | met |" in text
+    assert "| A/A, a replicate against the others: PASS at the first look, 95% | tiny 50.0% of 2 | **missed** |" in text
+    assert "| tiny | replicates, each against the others | 2 | 1 | 1 | 1 |" in text
     assert "| nowhere fewer faults above the floor detected than by another rule: tiny | nowhere | met |" in text
     assert "| tiny | 2 | 4 | 2 | 2 | 0 | 0 | 1 | 3 | 52.7% | 77.6% |" in text
     assert "| scale x 2 | 5 | 1 | above | 100.0% (50.0% FAIL) |" in text

@@ -20,7 +20,7 @@ from matrix.load import Matrix
 from probes.reference.stage import PROGRAM
 from runners import cache, prepare, registry
 from runners.engine import OFFLINE
-from tests.benchmarks.verdict import engines, judging, page, pictures, power, units
+from tests.benchmarks.verdict import engines, judging, page, pictures, power, replicates, units
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
@@ -86,6 +86,7 @@ def gather(data: Path, sizes: Sequence[int], runs: Sequence[Path]) -> page.Every
     return page.Everything(
         models=models,
         powers=tuple(power.summed(model.name, [model]) for model in models),
+        replicates=tuple(power.looks(replicates.looks(folder, sizes[0])) for folder in folders),
         together=power.summed(page.TOGETHER, models),
         engines=tuple(engines.units_of(runs)),
     )

@@ -98,7 +98,7 @@ class Task(Record, frozen=True, kw_only=True):
 def judged(folder: Path, sizes: Sequence[int] = units.SIZES) -> JudgedModel:
     """Judge every run below a model's folder, or find it judged by the same code."""
     reference = folder / "reference.npz"
-    int8_ratio, compared = _int8_ratio(folder), _fault_sequences(folder)
+    int8_ratio, compared = int8_ratio_of(folder), _fault_sequences(folder)
     tasks = [
         Task(
             reference=str(reference), run=str(run), healthy=healthy, sizes=tuple(sizes), int8_ratio=int8_ratio,
@@ -124,12 +124,12 @@ def judged(folder: Path, sizes: Sequence[int] = units.SIZES) -> JudgedModel:
     )
 
 
-def _int8_ratio(folder: Path) -> float | None:
+def int8_ratio_of(folder: Path) -> float | None:
     path = folder / "faults" / INT8
     if not path.is_file():
         return None
     _, run = _run(path)
-    verdict = _verdict(*_family(str(folder / "reference.npz")), run, range(len(run.target_logprobs)), None)
+    verdict = _verdict(*family(str(folder / "reference.npz")), run, range(len(run.target_logprobs)), None)
     return verdict.ratio.value if verdict.ratio else None
 
 
@@ -171,7 +171,7 @@ def judge_run(task: Task) -> JudgedRun:
     """All units of one run."""
     name, run = _run(Path(task.run))
     label, kind = name
-    reference, replicates = _family(task.reference)
+    reference, replicates = family(task.reference)
     count = len(run.target_logprobs)
     values = rules.statistics(rules.chosen(reference, range(count)), run)
     whole = _verdict(reference, replicates, run, range(count), task.int8_ratio)
@@ -191,7 +191,7 @@ def judge_run(task: Task) -> JudgedRun:
         limit_fail=whole.limit_fail,
         units=judged_sets(_disjoint(count, task.sizes)) if task.healthy else drawn,
         compared=drawn,
-        looks=tuple(tuple(_looked(reference, replicates, run, look, task.int8_ratio)) for look in looks),
+        looks=tuple(tuple(looked(reference, replicates, run, look, task.int8_ratio)) for look in looks),
     )
 
 
@@ -230,7 +230,7 @@ def _unit(
     )
 
 
-def _looked(
+def looked(
     reference: TokenLogprobs,
     replicates: dict[str, TokenLogprobs],
     run: TokenLogprobs,
@@ -261,7 +261,7 @@ def _verdict(
 
 
 @functools.lru_cache(1)
-def _family(path: str) -> tuple[TokenLogprobs, dict[str, TokenLogprobs]]:
+def family(path: str) -> tuple[TokenLogprobs, dict[str, TokenLogprobs]]:
     with np.load(path) as archive:
         reference, replicates = noise_floor.family(dict(archive))
     return rules.shortened(reference, LISTED), {n: rules.shortened(one, LISTED) for n, one in replicates.items()}

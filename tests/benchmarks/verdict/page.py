@@ -12,7 +12,16 @@ from probes.provenance import machine
 from tests.benchmarks.verdict import comparison, engines
 from tests.benchmarks.verdict.engines import EngineUnit
 from tests.benchmarks.verdict.judging import LISTED, JudgedModel
-from tests.benchmarks.verdict.power import BLAMED, CONFIDENCE, DECISIONS, OURS, FaultPower, ModelPower, clopper_pearson
+from tests.benchmarks.verdict.power import (
+    BLAMED,
+    CONFIDENCE,
+    DECISIONS,
+    OURS,
+    FaultPower,
+    Looks,
+    ModelPower,
+    clopper_pearson,
+)
 from tests.benchmarks.verdict.words import share, table
 
 GOAL_FAULTS = 25
@@ -32,6 +41,8 @@ class Everything(Record, frozen=True, kw_only=True):
     models: tuple[JudgedModel, ...]
     powers: tuple[ModelPower, ...]
     """One of each model, in the same order."""
+    replicates: tuple[Looks, ...]
+    """A/A of each model, in the same order."""
     together: ModelPower
     engines: tuple[EngineUnit, ...]
 
@@ -69,7 +80,8 @@ def _goal_rows(found: Everything) -> Iterator[tuple[str, str, str]]:
     clean, looks = found.together.clean, found.together.looks
     first = clean[0]
     bound = share(clopper_pearson(first.false_alarms, first.total))
-    later = looks.false_alarms + sum(count.false_alarms for count in clean[1:])
+    further = [looks, *found.replicates]
+    later = sum(one.false_alarms for one in further) + sum(count.false_alarms for count in clean[1:])
     yield (
         f"no false alarm among {GOAL_UNITS} healthy units held out of calibration",
         f"{first.false_alarms} of {first.total}: under {bound} at {CONFIDENCE:.0%}, if units were independent; "
@@ -77,13 +89,8 @@ def _goal_rows(found: Everything) -> Iterator[tuple[str, str, str]]:
         _met(not first.false_alarms and not later and first.total >= GOAL_UNITS),
     )
     yield _engine_goal(found.engines)
-    passed_first, passed = (count / max(looks.total, 1) for count in (looks.passed_first, looks.passed))
-    yield (
-        f"healthy units PASS at the first look: {GOAL_FIRST:.0%}",
-        f"{share(passed_first)} of {looks.total} at {first.size} sequences",
-        _met(passed_first >= GOAL_FIRST),
-    )
-    yield f"after doubling twice at most: {GOAL_DOUBLED:.0%}", share(passed), _met(passed >= GOAL_DOUBLED)
+    yield from _pass_goals("A/A, a replicate against the others", found, found.replicates)
+    yield from _pass_goals("other healthy paths", found, [power.looks for power in found.powers])
     for power in (*found.powers, found.together):
         yield _beside_others(power, "faults", comparison.EVERY)
         yield _beside_others(power, "faults above the floor", comparison.ABOVE)
@@ -91,6 +98,20 @@ def _goal_rows(found: Everything) -> Iterator[tuple[str, str, str]]:
     yield f"{GOAL_FAULTS} graded faults on each model", f"{fewest} at least", _met(fewest >= GOAL_FAULTS)
     tokens = max((size.size for size in clean), default=0) * max((model.length for model in found.models), default=0)
     yield f"{GOAL_TOKENS} prompt tokens a stratum at most", f"{tokens} at the last look", _met(tokens <= GOAL_TOKENS)
+
+
+def _pass_goals(what: str, found: Everything, looks: Sequence[Looks]) -> Iterator[tuple[str, str, str]]:
+    """Both goals, by model: one model's ease must not hide another's trouble."""
+    for goal, when, counts in (
+        (GOAL_FIRST, "PASS at the first look", [one.passed_first for one in looks]),
+        (GOAL_DOUBLED, "after doubling twice at most", [one.passed for one in looks]),
+    ):
+        shares = [count / max(one.total, 1) for count, one in zip(counts, looks, strict=True)]
+        said = [
+            f"{model.name} {share(part)} of {one.total}"
+            for model, part, one in zip(found.models, shares, looks, strict=True)
+        ]
+        yield f"{what}: {when}, {goal:.0%}", "; ".join(said), _met(min(shares, default=0.0) >= goal)
 
 
 def _beside_others(power: ModelPower, what: str, gaps: comparison.Gaps) -> tuple[str, str, str]:
@@ -173,11 +194,19 @@ def _false_alarms(found: Everything) -> Iterator[str]:
         "one set share the reference and the replicates' noise, those of one path its rounding. The second counts only "
         "as many units as there are sets or paths, whichever are fewer: the truth lies between the two."
     )
-    looks = found.together.looks
+    yield "With the looks that a run takes while it is undecided, the next sequences of the same path, twice at most:"
+    yield table(
+        ["model", "whose", "first looks", "PASS at the first", "PASS in the end", "accused at some look"],
+        [
+            [power.name, whose, str(looks.total), str(looks.passed_first), str(looks.passed), str(looks.false_alarms)]
+            for power, own in zip(found.powers, found.replicates, strict=True)
+            for whose, looks in (("replicates, each against the others", own), ("other healthy paths", power.looks))
+        ],
+    )
     yield (
-        f"With the looks that a run takes while it is undecided (the next sequences of the same path, twice at most): "
-        f"{looks.passed_first} of {looks.total} PASS at first, {looks.passed} in the end, {looks.false_alarms} were "
-        f"called DEGRADED or FAIL at some look. The largest T of a healthy unit: {found.together.largest_clean:.3g}."
+        f"The largest T of a healthy unit: {found.together.largest_clean:.3g}. Every third path cuts all matrices and "
+        "not only those that add to the residual stream, and rounds more than any replicate does, "
+        "eager attention most of all. Kernels like that are why a release has frozen controls; here g is 1.25 for all."
     )
     if found.together.dropped:
         names = ", ".join(found.together.dropped)

@@ -165,7 +165,7 @@ def summed(name: str, models: Sequence[JudgedModel]) -> ModelPower:
         name=name,
         faults=faults,
         clean=tuple(_added(size, [count(size, model) for model in models]) for size in sizes),
-        looks=looks(healthy),
+        looks=looks(look for run in healthy for look in run.looks),
         curves=curves,
         published={size: published(size, healthy, faulty, above) for size in sizes if _compared(healthy, size)},
         deficits=tuple(
@@ -212,9 +212,9 @@ def _added(size: int, counts: Sequence[Count]) -> Count:
     )
 
 
-def looks(healthy: Iterable[JudgedRun]) -> Looks:
+def looks(found: Iterable[tuple[Decision, ...]]) -> Looks:
     """How healthy units fare that are looked at again while they are undecided."""
-    every = [look for run in healthy for look in run.looks]
+    every = list(found)
     return Looks(
         total=len(every),
         passed_first=sum(look[0] == "PASS" for look in every),
