@@ -71,7 +71,7 @@ def judge_ratio(
 
     k: ids to compare at a position, at most. An engine that appends the target to its list must be cut to
        the k that it was asked for, or the target's rank would pose as the least listed probability.
-    controls: T of healthy models on this engine, frozen; g = max(1.25, min(largest, 1.5)).
+    controls: T of healthy models on this engine, frozen; g = max(1.25, min(1.15 x largest, 1.5)).
     int8_ratio: T of the reference with int8 weights on this model; F = max(3 g, int8_ratio).
     strata: how many are asked about at once; what accuses, and what withholds a PASS, is corrected for their number.
        The bounds of a PASS are not: that all of them lie within g is claimed only if each one does, so no claim is
