@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,10 +53,9 @@ def test_a_clear_pass_takes_one_look_and_one_server(tmp_path: Path) -> None:
 
 
 def test_what_stays_undecided_is_asked_twice_more(tmp_path: Path) -> None:
-    """Two sequences a look decide nothing: twice the data, twice again, and grey at last, from one server."""
-    starts = Starts(
-        tmp_path, fake_engine("healthy"), cell=with_workload(corpus_sequences=2, decode_sequences=1, corpus_length=24)
-    )
+    """A few tokens a look decide nothing: twice the data, twice again, and grey at last, from one server."""
+    few = with_workload(corpus_sequences=2, corpus_length=12, decode_sequences=1, decode_tokens=8)
+    starts = Starts(tmp_path, fake_engine("healthy"), cell=few)
     verdict, kept = examined(starts)
     assert verdict.status is Status.UNDECIDED
     assert starts.count == 1
@@ -94,7 +94,8 @@ def test_both_measurements_are_read_on_one_scale(tmp_path: Path) -> None:
     rung = {f"ladder-int8/{field}": corpus[f"batched/{field}"][:8] for field in TokenLogprobs.__struct_fields__}
     tables = {**kept[-1].tables, "ladder": {"token_ids": corpus["token_ids"][:8], **rung}}
     found = strata.judge(msgspec.structs.replace(kept[-1], tables=tables), CELL)
-    assert found.reason.count("on the scale of this model: above int8 weights (1 x)") == 4  # two strata, twice
+    scales = re.findall(r"on the scale of this model: above int8 weights \((.+?) x\)", found.reason)
+    assert scales == ["0.95"] * 4  # two strata, twice
     assert "below int8" not in found.reason
 
 
