@@ -221,6 +221,8 @@ class Control(Record, frozen=True, kw_only=True):
     model: Id
     release: Id
     """The accepted one."""
+    config: Id = "default"
+    """In which it was measured: other kernels of one release lie elsewhere (vLLM on a CPU: 0.6 and, plain, 0.9)."""
     measured: dt.date
     ratio: Annotated[float, msgspec.Meta(gt=0)] | None = None
     """The larger T of prefill and decode; None where the engine gives no logprobs."""

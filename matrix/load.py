@@ -199,6 +199,7 @@ def _check_references(matrix: Matrix, engines: Sequence[str], probes: Sequence[s
         for name, known in (
             (control.engine, engines),
             (control.model, list(matrix.models)),
+            (control.config, list(matrix.configs)),
             (control.device_kind, sorted({device.kind for device in matrix.devices.values()})),
         ):
             if name not in known:

@@ -184,7 +184,8 @@ def _numbers(found: RatioVerdict) -> dict[str, float]:
 
 def _news(found: RatioVerdict, cell: Cell) -> str:
     """That a control has moved: an engine-wide change shows there first, and may leave every square green."""
-    frozen = [one for one in cell.controls if one.model == cell.model.id and one.ratio is not None]
+    own = (cell.model.id, cell.config.id)
+    frozen = [one for one in cell.controls if (one.model, one.config) == own and one.ratio is not None]
     if not frozen or found.ratio is None:
         return ""
     control, ratio = frozen[0], found.ratio

@@ -59,6 +59,11 @@ def test_controls_belong_to_the_cells_of_their_engine_and_kind_of_device(tmp_pat
         ),
         ('"small"', '"smal"', "controls.toml: fake-0.0.1 smal: unknown 'smal' (did you mean 'small'?"),
         ('"cpu"', '"cuda"', "controls.toml: fake-0.0.1 small: unknown 'cuda' (known: cpu)"),
+        (
+            "ratio",
+            'config = "defualt"\nratio',
+            "controls.toml: fake-0.0.1 small: unknown 'defualt' (did you mean 'default'?",
+        ),
         ("ratio =", "raito =", "controls.toml: [[control]] number 1: unknown key 'raito'"),
         ("0.8", "-0.8", "controls.toml: [[control]] number 1: Expected `float` > 0.0"),
     ],

@@ -100,11 +100,12 @@ def test_both_measurements_are_read_on_one_scale(tmp_path: Path) -> None:
 
 
 def test_a_control_that_moves_is_told_on_a_green_square(tmp_path: Path) -> None:
-    """A healthy engine that was far nearer when it was accepted passes, with the news; one that was not, without."""
+    """A healthy engine that was far nearer when it was accepted passes, with the news; one that was not, or was in
+    another config, without."""
     _, kept = examined(Starts(tmp_path, fake_engine("healthy")))
-    for ratio, told in ((0.1, True), (1.2, False)):
+    for ratio, config, told in ((0.1, CELL.config.id, True), (1.2, CELL.config.id, False), (0.1, "plain", False)):
         control = Control(
-            engine="fake", device_kind="cpu", model=CELL.model.id, release="fake-0.0.1",
+            engine="fake", device_kind="cpu", model=CELL.model.id, release="fake-0.0.1", config=config,
             measured=dt.date(2026, 11, 25), ratio=ratio,
         )  # fmt: skip
         found = strata.judge(kept[-1], msgspec.structs.replace(CELL, controls=(control,)))
