@@ -15,7 +15,8 @@ RATIO_GOOD = 1.25
 up to 13% (pilot: 0.93 to 1.13)."""
 CONTROL_ROOM = 1.15
 """g is this many times what healthy models showed: a cell that measures its control's ratio again must be able to pass,
-and the upper 99% bound of 16 sequences lies 6 to 11% above the ratio (healthy runs of two models, 2026-11-25)."""
+and the upper 99% bound of 16 sequences lies 3 to 11% above the ratio (1,008 healthy sets of two models, 2026-11-25).
+The 15% are that and a margin, set by hand: no experiment chose them."""
 RATIO_GOOD_CAP = 1.5
 """Healthy control models served by the same engine may raise g, but not beyond this."""
 FAIL_FACTOR = 3.0
