@@ -29,7 +29,7 @@ from probes import stage
 from probes.session import Session, new_run_id
 from reports import outcome, store
 from reports import summary as summaries
-from runners import parcels
+from runners import cache, parcels
 from runners.progress import Board
 
 app = typer.Typer()
@@ -102,10 +102,9 @@ def prefetch(
     Exit status 3 where one cannot be had; the others are there all the same.
     """
     session = Session(session_options(matrix, profile, select))
-    started_at = dt.datetime.now(dt.UTC)
     cells = [planned.cell for planned in session.plan if planned.excluded is None]
     if night is not None:
-        tonight = planning.night(night, profile, session.plan, planned_at=started_at).cells
+        tonight = planning.night(night, profile, session.plan, planned_at=dt.datetime.now(dt.UTC)).cells
         cells = [cell for cell in cells if cell.id in tonight]
     checkpoints = stage.prefetch(session, cells, Board(out))
     if export is not None:
@@ -114,6 +113,6 @@ def prefetch(
             for name, found in checkpoints.items()
             if found is not None and not session.matrix.models[name].may_be_passed_on
         ]
-        for line in parcels.pack(export, started_at, closed):
+        for line in parcels.pack(export, cache.used_here(), closed):
             out.print(line, markup=False, highlight=False)
     raise SystemExit(outcome.NOT_MEASURED if None in checkpoints.values() else outcome.OK)

@@ -26,6 +26,7 @@ from runners import owner
 UNFINISHED = "unfinished"
 """The label of an entry whose making was interrupted, or is under way."""
 
+_used: set[tuple[str, str]] = set()
 
 BUDGET = "READINESS_CACHE_GIB"
 """Environment variable: how large the cache may be when a run begins, images included."""
@@ -74,6 +75,7 @@ def ensure(
     Processes wait for each other. `keep_partial` leaves what an interrupted build wrote, for downloads that resume.
     """
     folder = root() / kind / key
+    _used.add((kind, key))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f"{key}.lock")):
         record = folder.with_name(f"{key}.json")
@@ -98,6 +100,11 @@ def ensure(
         )
         write_json(record, entry)
     return folder
+
+
+def used_here() -> frozenset[tuple[str, str]]:
+    """Kind and key of the entries that this process has asked for."""
+    return frozenset(_used)
 
 
 def stamp(path: Path) -> Stamp:

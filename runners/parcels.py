@@ -6,7 +6,6 @@ and counts only if every file has the checksum that the record states.
 
 from __future__ import annotations
 
-import datetime as dt
 import tarfile
 from collections.abc import Collection
 from pathlib import Path
@@ -23,15 +22,15 @@ MOST_BYTES = 4 * 2**30
 """Larger entries stay: where they are needed, storage is shared (READINESS_CACHE) or they are downloaded again."""
 
 
-def pack(folder: Path, since: dt.datetime, private: Collection[str] = ()) -> list[str]:
-    """Write a parcel for each entry used since then, but those whose key is `private`; returns in words what was done.
+def pack(folder: Path, used: Collection[tuple[str, str]], private: Collection[str] = ()) -> list[str]:
+    """Write a parcel for each entry in `used` (kind and key) whose key is not `private`; returns in words what it did.
 
     `private` is for weights whose licence does not let us pass them on: what a workflow keeps, others can download.
     """
     folder.mkdir(parents=True, exist_ok=True)
     said = []
-    for entry, used in cache.entries():
-        if entry.kind not in KINDS or used < since or entry.label == cache.UNFINISHED:
+    for entry, _ in cache.entries():
+        if entry.kind not in KINDS or (entry.kind, entry.key) not in used or entry.label == cache.UNFINISHED:
             continue
         size = f"{entry.size / 2**20:.0f} MiB"
         if entry.key in private:

@@ -48,6 +48,19 @@ def test_an_entry_is_built_once() -> None:
     assert builder.built == 1
 
 
+def test_what_is_found_is_used_as_what_is_made() -> None:
+    """Whoever passes on what a command used asks no clock."""
+    ask = "cache.ensure('kind', 'key', sys.exit, label=''); print(cache.used_here())"
+    ensure(Builder())
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; from runners import cache; {ask}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "frozenset({('kind', 'key')})\n"
+
+
 @pytest.mark.parametrize("content", [b"weights of a mODEL", CONTENT[:5], b""], ids=["damaged", "truncated", "empty"])
 def test_a_changed_file_is_remade(content: bytes) -> None:
     """A file damaged at the same size, cut short or emptied is noticed, and the entry made anew."""

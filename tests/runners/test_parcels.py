@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import tarfile
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 from matrix.errors import Infrastructure
 from runners import cache, parcels
 
-LONG_AGO = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+USED = [("models", "open-1"), ("references", "corpus-1"), ("models", "closed-1"), ("environments", "engine-1")]
 
 
 def make(kind: str, key: str, content: bytes = b"weights") -> Path:
@@ -29,7 +28,7 @@ def packed(cache_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     make("references", "corpus-1", b"logprobs")
     make("models", "closed-1")
     make("environments", "engine-1")
-    said = parcels.pack(tmp_path / "parcels", LONG_AGO, private=["closed-1"])
+    said = parcels.pack(tmp_path / "parcels", USED, private=["closed-1"])
     assert "not packed: label of closed-1: its licence does not say that it may be passed on" in said
     monkeypatch.setenv("READINESS_CACHE", str(tmp_path / "elsewhere"))
     return tmp_path / "parcels"
@@ -47,10 +46,11 @@ def test_models_and_references_travel_and_nothing_private_does(packed: Path) -> 
     assert (folder / "sub" / "file").read_bytes() == b"weights"
 
 
-def test_what_was_not_used_lately_is_not_packed(cache_root: Path, tmp_path: Path) -> None:
+def test_what_was_not_used_is_not_packed(cache_root: Path, tmp_path: Path) -> None:
     """A machine that keeps its cache packs tonight's models only."""
     make("models", "open-1")
-    assert parcels.pack(tmp_path / "parcels", dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)) == []
+    make("models", "older-1")
+    assert parcels.pack(tmp_path / "parcels", [("models", "open-1")]) == ["packed: label of open-1, 0 MiB"]
 
 
 def test_what_is_too_large_is_not_packed_and_said_so(
@@ -59,7 +59,7 @@ def test_what_is_too_large_is_not_packed_and_said_so(
     """Storage is shared, or the model is downloaded again."""
     monkeypatch.setattr(parcels, "MOST_BYTES", 3)
     make("models", "open-1")
-    assert parcels.pack(tmp_path / "parcels", LONG_AGO) == ["not packed: label of open-1: 0 MiB are more than 0 MiB"]
+    assert parcels.pack(tmp_path / "parcels", USED) == ["not packed: label of open-1: 0 MiB are more than 0 MiB"]
 
 
 def test_a_damaged_parcel_is_refused(packed: Path) -> None:
