@@ -164,9 +164,12 @@ def _compared(one: Accused, other: Accused) -> Agreement | None:
         reference = _cut(reference, mine, width)
         replicates = {name: _cut(run, mine, width) for name, run in replicates.items()}
         first, second = (_cut(TokenLogprobs(**a.prefill), rows, width) for a, rows in ((one, mine), (other, theirs)))
-        if not all(arbitration.differs(reference, replicates, engine, k=k) for engine in (first, second)):
+        counted = noise_floor.first_seen(one.corpus["token_ids"][mine, : width + 1], reference)
+        if not all(
+            arbitration.differs(reference, replicates, engine, counted=counted, k=k) for engine in (first, second)
+        ):
             return None
-        return arbitration.agreement(reference, replicates, first, second, k=k)
+        return arbitration.agreement(reference, replicates, first, second, counted=counted, k=k)
     except ValueError:
         return None  # tables that do not fit together clear nobody
 

@@ -160,7 +160,7 @@ def needs_confirming(verdict: Verdict) -> bool:
 
 PROBE = Probe(
     name="correctness",
-    version=4,
+    version=5,
     tier="correctness",
     order=2,
     deadline_s=1800,

@@ -50,6 +50,8 @@ class Family(Record, frozen=True, kw_only=True):
 
     reference: TokenLogprobs
     replicates: dict[str, TokenLogprobs]
+    counted: Flags
+    """[S, N]: what sequences begin with alike counts once."""
 
 
 def judge(measurement: Measurement, cell: Cell) -> Verdict:
@@ -86,7 +88,7 @@ def _judge(tables: Mapping[str, Table], values: Correctness, scale: Mapping[str,
     if values.prefill:
         family = _family(tables["corpus"])
         strata["prefill"] = partial(_by_logprobs, tables["prefill"], family, values.top_k, scale, cell)
-    family = _family(tables["decode reference"], _generated(tables["decode reference"]))
+    family = _family(tables["decode reference"], generated(tables["decode reference"]))
     if values.decode == "logprobs":
         strata["decode"] = partial(_by_logprobs, tables["decode"], family, values.top_k, scale, cell)
     else:
@@ -126,10 +128,13 @@ def _worst(strata: Mapping[str, Verdict]) -> Verdict:
 
 def _family(table: Table, keep: Flags | None = None) -> Family:
     reference, replicates = noise_floor.family(table)
-    return Family(reference=reference if keep is None else noise_floor.restrict(reference, keep), replicates=replicates)
+    if keep is not None:
+        reference = noise_floor.restrict(reference, keep)
+    counted = noise_floor.first_seen(table["token_ids"], reference)
+    return Family(reference=reference, replicates=replicates, counted=counted)
 
 
-def _generated(table: Table) -> Flags:
+def generated(table: Table) -> Flags:
     """[S, N] True where column n holds a generated token (column n is token n + 1)."""
     columns = np.arange(table["token_ids"].shape[1] - 1)[None, :] + 1
     inside = (columns >= table["prompt_lengths"][:, None]) & (columns < table["lengths"][:, None])
@@ -142,9 +147,10 @@ def _scale(tables: Mapping[str, Table], top_k: int) -> dict[str, float]:
         return {}
     rungs = noise_floor.runs(tables["ladder"])
     rows = slice(len(tables["ladder"]["token_ids"]))
-    reference, replicates = noise_floor.family(tables["corpus"])
-    some = {name: noise_floor.rows(run, rows) for name, run in replicates.items()}
-    return noise_floor.ladder(noise_floor.rows(reference, rows), some, rungs, top_k) if rungs else {}
+    family = _family(tables["corpus"])
+    reference = noise_floor.rows(noise_floor.restrict(family.reference, family.counted), rows)
+    some = {name: noise_floor.rows(run, rows) for name, run in family.replicates.items()}
+    return noise_floor.ladder(reference, some, rungs, top_k) if rungs else {}
 
 
 # --- one stratum ------------------------------------------------------------------------------------------
@@ -160,6 +166,7 @@ def _by_logprobs(
         family.reference,
         family.replicates,
         candidate,
+        counted=family.counted,
         k=top_k,
         controls=[one.ratio for one in cell.controls if one.ratio is not None],
         int8_ratio=scale.get(noise_floor.INT8),

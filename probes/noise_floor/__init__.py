@@ -32,6 +32,7 @@ from probes.noise_floor.logprobs import (
     Ints,
     TokenLogprobs,
     family,
+    first_seen,
     listed_count,
     nonfinite,
     restrict,
@@ -41,7 +42,7 @@ from probes.noise_floor.logprobs import (
 )
 from probes.noise_floor.margins import generated_margins, greedy_margins, judge_margins
 from probes.noise_floor.noise import noise_tau
-from probes.noise_floor.ratio import judge_ratio, leave_one_out
+from probes.noise_floor.ratio import judge_ratio
 from probes.noise_floor.scale import INT8, ladder, placed
 from probes.noise_floor.sides import rate_excess
 from probes.noise_floor.verdicts import (
@@ -70,6 +71,7 @@ __all__ = [
     "TokenKl",
     "TokenLogprobs",
     "family",
+    "first_seen",
     "flips",
     "generated_margins",
     "greedy_margins",
@@ -77,7 +79,6 @@ __all__ = [
     "judge_margins",
     "judge_ratio",
     "ladder",
-    "leave_one_out",
     "listed_count",
     "noise_tau",
     "nonfinite",

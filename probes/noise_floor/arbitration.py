@@ -14,7 +14,16 @@ import numpy as np
 
 from probes.noise_floor.divergence import token_difference, token_kl
 from probes.noise_floor.limits import FAIL_ALPHA, FAIL_FACTOR, PASS_ALPHA, RATIO_GOOD
-from probes.noise_floor.logprobs import Floats, Ints, TokenLogprobs, listed_count, nonfinite, restrict, valid_positions
+from probes.noise_floor.logprobs import (
+    Flags,
+    Floats,
+    Ints,
+    TokenLogprobs,
+    listed_count,
+    nonfinite,
+    restrict,
+    valid_positions,
+)
 from probes.noise_floor.noise import log_ratio, measure_noise, noise_quantile, run_statistics, sequence_scores
 from probes.noise_floor.ratio import estimate, find_obstacle, judge_ratio
 from probes.noise_floor.sides import rate_excess
@@ -48,14 +57,19 @@ class Suspicion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def differs(
-    reference: TokenLogprobs, replicates: Mapping[str, TokenLogprobs], engine: TokenLogprobs, *, k: int | None = None
+    reference: TokenLogprobs,
+    replicates: Mapping[str, TokenLogprobs],
+    engine: TokenLogprobs,
+    *,
+    counted: Flags | None = None,
+    k: int | None = None,
 ) -> bool:
-    """Whether the ratio test accuses the engine on these very tokens.
+    """Whether the ratio test accuses the engine on these very tokens; `counted` as there.
 
     An engine may be accused for what it generated, or for another stratum: that it agrees with others where all of
     them are right says nothing about the reference.
     """
-    return judge_ratio(reference, replicates, engine, k=k).decision in ("FAIL", "DEGRADED")
+    return judge_ratio(reference, replicates, engine, counted=counted, k=k).decision in ("FAIL", "DEGRADED")
 
 
 def agreement(
@@ -64,6 +78,7 @@ def agreement(
     one: TokenLogprobs,
     other: TokenLogprobs,
     *,
+    counted: Flags | None = None,
     k: int | None = None,
 ) -> Agreement | None:
     """T_ab: the geometric mean over sequences of the engines' score against each other over that of two replicates.
@@ -80,6 +95,8 @@ def agreement(
     """
     if nonfinite(reference, one).any() or nonfinite(reference, other).any():
         return None
+    if counted is not None:
+        reference = restrict(reference, counted)
     depth = _depth(reference, (one, other), k)
     noise = measure_noise(reference, replicates, depth)
     if find_obstacle(run_statistics(reference, one, depth), noise):

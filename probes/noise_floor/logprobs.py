@@ -68,6 +68,21 @@ def restrict(reference: TokenLogprobs, keep: Flags) -> TokenLogprobs:
     return msgspec.structs.replace(reference, target_logprobs=targets)
 
 
+def first_seen(token_ids: Ints, reference: TokenLogprobs) -> Flags:
+    """[S, N]: valid positions whose context, token_ids[s, :n + 1], is that of no valid position of an earlier sequence.
+
+    token_ids: [S, N + 1] of the sequences that are judged together. After the same tokens a model says the same: chats
+    of one template begin alike, and what an engine makes of that beginning is one event, whoever shares it.
+    """
+    valid, seen = valid_positions(reference), set[bytes]()
+    first = np.zeros_like(valid)
+    for row, column in np.argwhere(valid):
+        context = token_ids[row, : column + 1].tobytes()
+        first[row, column] = context not in seen
+        seen.add(context)
+    return first
+
+
 def valid_positions(reference: TokenLogprobs) -> Flags:
     """[S, N]: neither padding nor left out by `restrict`."""
     return np.asarray(~np.isnan(reference.target_logprobs))

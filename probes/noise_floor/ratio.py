@@ -27,6 +27,7 @@ from probes.noise_floor.logprobs import (
     TokenLogprobs,
     listed_count,
     nonfinite,
+    restrict,
     top_margin,
     valid_positions,
 )
@@ -49,6 +50,7 @@ def judge_ratio(
     replicates: Mapping[str, TokenLogprobs],
     candidate: TokenLogprobs,
     *,
+    counted: Flags | None = None,
     k: int | None = None,
     controls: Sequence[float] = (),
     int8_ratio: float | None = None,
@@ -69,6 +71,7 @@ def judge_ratio(
     UNDECIDED  otherwise, and where no ratio can be formed: fewer than three distinct replicates that agree,
                one sequence, or no noise at all (a float32 checkpoint).
 
+    counted: [S, N] positions that count (`first_seen`); of the others no more is asked than finite numbers. None: all.
     k: ids to compare at a position, at most. An engine that appends the target to its list must be cut to
        the k that it was asked for, or the target's rank would pose as the least listed probability.
     controls: T of healthy models on this engine, frozen; g = max(1.25, min(1.15 x largest, 1.5)).
@@ -78,12 +81,15 @@ def judge_ratio(
        easier to make by making several (Berger 1982, intersection-union test).
     rungs: T of visible roundings of the reference (`ladder`), for the sentence.
     pass_alpha, fail_alpha: of a one-sided and of a two-sided bound.
-    Raises ValueError if shapes differ, a replicate is not finite, or a sequence has no valid position.
+    Raises ValueError if shapes differ, a replicate is not finite, or a sequence has no valid position that counts.
     """
     good, fail = ratio_limits(controls, int8_ratio)
     fail_alpha /= strata
+    bad = nonfinite(reference, candidate)
+    if counted is not None:
+        reference = restrict(reference, counted)
     _check_occupied(reference)
-    valid, bad = valid_positions(reference), nonfinite(reference, candidate)
+    valid = valid_positions(reference)
     depth = _depth(reference, candidate, bad, k)
     noise = measure_noise(reference, replicates, depth)
     run = run_statistics(reference, candidate, depth)
@@ -125,21 +131,11 @@ def judge_ratio(
     )
 
 
-def leave_one_out(
-    reference: TokenLogprobs, replicates: Mapping[str, TokenLogprobs], k: int | None = None
-) -> dict[str, RatioVerdict]:
-    """Each replicate judged as if it were an engine, against the others: the null case, for each model."""
-    return {
-        name: judge_ratio(reference, {n: run for n, run in replicates.items() if n != name}, replicate, k=k)
-        for name, replicate in replicates.items()
-    }
-
-
 def _check_occupied(reference: TokenLogprobs) -> None:
     """ValueError where a sequence has no valid position, for its mean would be NaN."""
     occupied = valid_positions(reference).any(axis=1)
     if not occupied.all():
-        raise ValueError(f"sequence {int(np.argmin(occupied))} of the reference has no valid position")
+        raise ValueError(f"sequence {int(np.argmin(occupied))} of the reference has no valid position that counts")
 
 
 def _depth(reference: TokenLogprobs, candidate: TokenLogprobs, bad: Flags, k: int | None) -> Ints:

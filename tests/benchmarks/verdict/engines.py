@@ -13,15 +13,14 @@ import numpy as np
 
 from matrix.cells import Cell, Record
 from matrix.results import Table, read_measurement, read_result
-from probes import noise_floor, pooling
+from probes import noise_floor, pooling, strata
 from probes.noise_floor import Decision, TokenLogprobs
 from tests.benchmarks.verdict import rules, units
+from tests.benchmarks.verdict.families import Family
 
 SIZE = 16
 MEASUREMENT = "correctness.measurement.json"
 RESULT = "correctness.result.json"
-
-Family = tuple[TokenLogprobs, dict[str, TokenLogprobs]]
 
 
 class EngineUnit(Record, frozen=True, kw_only=True):
@@ -66,14 +65,11 @@ def judged(
 ) -> Iterator[EngineUnit]:
     """Every unit of one measurement; text alone has no ratio, and is left out."""
     controls = [one.ratio for one in cell.controls if one.ratio is not None] if cell else []
-    for stratum, (reference, replicates), run, ids in _strata(tables):
+    for stratum, known, run in _strata(tables):
+        ids = known.token_ids
         for rows in units.disjoint(len(ids), SIZE) or [tuple(range(len(ids)))]:
-            own, theirs = rules.chosen(reference, rows), rules.chosen(run, rows)
-            others = {name: rules.chosen(one, rows) for name, one in replicates.items()}
-            verdicts = [
-                noise_floor.judge_ratio(own, others, theirs, k=top_k, controls=frozen, int8_ratio=int8_ratio)
-                for frozen in (controls, ())
-            ]
+            part, theirs = known.part(rows), rules.chosen(run, rows)
+            verdicts = [part.judge(theirs, top_k, int8_ratio, frozen) for frozen in (controls, ())]
             ratio = verdicts[0].ratio
             yield EngineUnit(
                 cell_id=cell_id,
@@ -90,30 +86,28 @@ def _digest(*arrays: np.ndarray) -> str:
     return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()
 
 
-def _strata(tables: Mapping[str, Table]) -> Iterator[tuple[str, Family, TokenLogprobs, np.ndarray]]:
+def _strata(tables: Mapping[str, Table]) -> Iterator[tuple[str, Family, TokenLogprobs]]:
     if "prefill" in tables:
-        yield _stratum("prefill", tables["corpus"], tables["prefill"])
+        yield "prefill", _family(tables["corpus"]), TokenLogprobs(**tables["prefill"])
     if "decode" in tables:
         table = tables["decode reference"]
-        name, (reference, replicates), run, ids = _stratum("decode", table, tables["decode"])
-        columns = np.arange(ids.shape[1] - 1)[None, :] + 1  # column n is token n + 1
-        generated = (columns >= table["prompt_lengths"][:, None]) & (columns < table["lengths"][:, None])
-        yield name, (noise_floor.restrict(reference, generated), replicates), run, ids
+        known = _family(table)
+        generated = noise_floor.restrict(known.reference, strata.generated(table))
+        yield "decode", known._replace(reference=generated), TokenLogprobs(**tables["decode"])
 
 
-def _stratum(name: str, reference: Table, run: Table) -> tuple[str, Family, TokenLogprobs, np.ndarray]:
-    return name, noise_floor.family(reference), TokenLogprobs(**run), reference["token_ids"]
+def _family(table: Table) -> Family:
+    reference, replicates = noise_floor.family(table)
+    return Family(token_ids=table["token_ids"], reference=reference, replicates=replicates)
 
 
 def _int8_ratio(tables: Mapping[str, Table], top_k: int) -> float | None:
     """From the ladder, which is of the first sequences of the corpus; None without one, which makes F the strictest."""
     if "ladder" not in tables:
         return None
-    rows = range(len(tables["ladder"]["token_ids"]))
-    reference, replicates = noise_floor.family(tables["corpus"])
-    some = {name: rules.chosen(run, rows) for name, run in replicates.items()}
+    part = _family(tables["corpus"]).part(range(len(tables["ladder"]["token_ids"])))
     rungs = noise_floor.runs(tables["ladder"])
-    return noise_floor.ladder(rules.chosen(reference, rows), some, rungs, top_k).get(noise_floor.INT8)
+    return noise_floor.ladder(part.seen_once, part.replicates, rungs, top_k).get(noise_floor.INT8)
 
 
 def table(found: Sequence[EngineUnit]) -> list[tuple[str, str, str, dict[Decision, int], float]]:

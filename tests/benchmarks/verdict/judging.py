@@ -17,8 +17,9 @@ from tqdm import tqdm
 from matrix.cells import Record
 from matrix.results import write_bytes
 from probes import noise_floor
-from probes.noise_floor import Decision, RatioVerdict, TokenLogprobs
-from tests.benchmarks.verdict import rules, scores, units
+from probes.noise_floor import Decision, TokenLogprobs
+from tests.benchmarks.verdict import families, rules, scores, units
+from tests.benchmarks.verdict.families import Family
 from tests.benchmarks.verdict.units import Rows
 
 LISTED = 20
@@ -129,7 +130,8 @@ def int8_ratio_of(folder: Path) -> float | None:
     if not path.is_file():
         return None
     _, run = _run(path)
-    verdict = _verdict(*family(str(folder / "reference.npz")), run, range(len(run.target_logprobs)), None)
+    everything = family(str(folder / "reference.npz")).part(range(len(run.target_logprobs)))
+    verdict = everything.judge(run, LISTED, None)
     return verdict.ratio.value if verdict.ratio else None
 
 
@@ -155,7 +157,7 @@ def _kept(folder: Path, known: str, task: Task) -> JudgedRun:
 def _code_digest() -> str:
     """Of all that a judged run depends on besides its data."""
     rule = sorted(Path(noise_floor.__file__).parent.glob("*.py"))
-    ours = [Path(str(module.__file__)) for module in (rules, scores, units)]
+    ours = [Path(str(module.__file__)) for module in (families, rules, scores, units)]
     return "".join(_digest(path) for path in (*rule, *ours, Path(__file__)))
 
 
@@ -171,13 +173,13 @@ def judge_run(task: Task) -> JudgedRun:
     """All units of one run."""
     name, run = _run(Path(task.run))
     label, kind = name
-    reference, replicates = family(task.reference)
+    known = family(task.reference)
     count = len(run.target_logprobs)
-    values = rules.statistics(rules.chosen(reference, range(count)), run)
-    whole = _verdict(reference, replicates, run, range(count), task.int8_ratio)
+    values = rules.statistics(rules.chosen(known.reference, range(count)), run)
+    whole = known.part(range(count)).judge(run, LISTED, task.int8_ratio)
 
     def judged_sets(sets: Iterable[Rows]) -> tuple[Unit, ...]:
-        return tuple(_unit(reference, replicates, run, rows, task.int8_ratio, values) for rows in sets)
+        return tuple(_unit(known, run, rows, task.int8_ratio, values) for rows in sets)
 
     drawn = judged_sets(_drawn(task))
     looks = units.looks(count, task.sizes[0]) if task.healthy else []
@@ -191,7 +193,7 @@ def judge_run(task: Task) -> JudgedRun:
         limit_fail=whole.limit_fail,
         units=judged_sets(_disjoint(count, task.sizes)) if task.healthy else drawn,
         compared=drawn,
-        looks=tuple(tuple(looked(reference, replicates, run, look, task.int8_ratio)) for look in looks),
+        looks=tuple(tuple(looked(known, run, look, task.int8_ratio)) for look in looks),
     )
 
 
@@ -207,16 +209,11 @@ def _drawn(task: Task) -> Iterator[Rows]:
 
 
 def _unit(
-    reference: TokenLogprobs,
-    replicates: dict[str, TokenLogprobs],
-    run: TokenLogprobs,
-    rows: Rows,
-    int8_ratio: float | None,
-    values: dict[str, noise_floor.Floats],
+    known: Family, run: TokenLogprobs, rows: Rows, int8_ratio: float | None, values: dict[str, noise_floor.Floats]
 ) -> Unit:
-    verdict = _verdict(reference, replicates, run, rows, int8_ratio)
-    own, others = rules.chosen(reference, rows), {name: rules.chosen(one, rows) for name, one in replicates.items()}
-    score = scores.score(own, others, rules.chosen(run, rows), verdict, LISTED)
+    part, own = known.part(rows), rules.chosen(run, rows)
+    verdict = part.judge(own, LISTED, int8_ratio)
+    score = scores.score(part.seen_once, part.replicates, own, verdict, LISTED)
     return Unit(
         rows=rows,
         decision=verdict.decision,
@@ -230,41 +227,26 @@ def _unit(
     )
 
 
-def looked(
-    reference: TokenLogprobs,
-    replicates: dict[str, TokenLogprobs],
-    run: TokenLogprobs,
-    looks: Sequence[Rows],
-    int8_ratio: float | None,
-) -> Iterator[Decision]:
+def looked(known: Family, run: TokenLogprobs, looks: Sequence[Rows], int8_ratio: float | None) -> Iterator[Decision]:
+    """The verdict at each look, until there is one."""
     for rows in looks:
-        decision = _verdict(reference, replicates, run, rows, int8_ratio).decision
+        decision = known.part(rows).judge(rules.chosen(run, rows), LISTED, int8_ratio).decision
         yield decision
         if decision != "UNDECIDED":
             return
 
 
-def _verdict(
-    reference: TokenLogprobs,
-    replicates: dict[str, TokenLogprobs],
-    run: TokenLogprobs,
-    rows: Sequence[int],
-    int8_ratio: float | None,
-) -> RatioVerdict:
-    return noise_floor.judge_ratio(
-        rules.chosen(reference, rows),
-        {name: rules.chosen(one, rows) for name, one in replicates.items()},
-        rules.chosen(run, rows),
-        k=LISTED,
-        int8_ratio=int8_ratio,
-    )
-
-
 @functools.lru_cache(1)
-def family(path: str) -> tuple[TokenLogprobs, dict[str, TokenLogprobs]]:
+def family(path: str) -> Family:
+    """Of a model's file, as engines tell it."""
     with np.load(path) as archive:
-        reference, replicates = noise_floor.family(dict(archive))
-    return rules.shortened(reference, LISTED), {n: rules.shortened(one, LISTED) for n, one in replicates.items()}
+        arrays = dict(archive)
+    reference, replicates = noise_floor.family(arrays)
+    return Family(
+        token_ids=arrays["token_ids"],
+        reference=rules.shortened(reference, LISTED),
+        replicates={name: rules.shortened(one, LISTED) for name, one in replicates.items()},
+    )
 
 
 def _run(path: Path) -> tuple[tuple[str, str], TokenLogprobs]:

@@ -11,9 +11,9 @@ from tests.benchmarks.verdict import judging, units
 
 def looks(folder: Path, first: int) -> Iterator[tuple[Decision, ...]]:
     """Of all replicates of a model: the verdict at a first look of that many sequences, and at each further one."""
-    reference, replicates = judging.family(str(folder / "reference.npz"))
+    known = judging.family(str(folder / "reference.npz"))
     int8_ratio = judging.int8_ratio_of(folder)
-    for name, run in replicates.items():
-        others = {other: values for other, values in replicates.items() if other != name}
+    for name, run in known.replicates.items():
+        others = known._replace(replicates={n: other for n, other in known.replicates.items() if n != name})
         for look in units.looks(len(run.target_logprobs), first):
-            yield tuple(judging.looked(reference, others, run, look, int8_ratio))
+            yield tuple(judging.looked(others, run, look, int8_ratio))
