@@ -51,8 +51,8 @@ SETTINGS: dict[Any, Any] = {
     "axes.spines.right": False,
 }
 COLUMNS = 4
-WRAP = 11
-"""Letters of a grade in a line, below its bars."""
+LETTERS = 42
+"""Of the grades of a panel in one line, below their bars."""
 
 
 def power(model: ModelPower) -> bytes:
@@ -94,7 +94,8 @@ def _power_panel(panel: Axes, kind: str, faults: Sequence[FaultPower]) -> None:
                 x = place - 0.42 + (bar + 0.5) * width
                 panel.bar(x, share, width * 0.88, bottom=bottom, color=COLOURS[decision], linewidth=0)
                 bottom += share
-    grades = ["\n".join([*textwrap.wrap(fault.grade, WRAP), f"T {fault.ratio:.3g}"]) for fault in faults]
+    letters = LETTERS // max(len(faults), 3)
+    grades = ["\n".join([*textwrap.wrap(fault.grade, letters), f"T {fault.ratio:.3g}"]) for fault in faults]
     panel.set_xticks(range(len(faults)), grades, fontsize=6.5)
     panel.set_xlim(-0.6, max(len(faults), 3) - 0.4)
     panel.set_yticks([0, 0.5, 1], ["0", "½", "1"], fontsize=6.5)
