@@ -280,9 +280,9 @@ def _limits() -> Iterator[str]:
     yield "## What was chosen with results in view"
     yield (
         "The weights of tokens were chosen among some fifteen forms on healthy paths 0 to 7 and the faults of "
-        "smollm2-135m-instruct; those paths are counted above with the others. That a beginning which sequences share "
-        "counts once was settled after hard flips in one had accused path 23 of smollm2-135m-instruct, in 2 of 252 sets "
-        "of 64: these are the same paths, judged again. Three parts of this page are later "
+        "smollm2-135m-instruct; those paths are counted above with the others. That a beginning which sequences "
+        "share counts once was settled after hard flips in one had accused path 23 of smollm2-135m-instruct, in 2 of "
+        "252 sets of 64: these are the same paths, judged again. Three parts of this page are later "
         "than the first look at results: A/A as replicates against each other (the goals stood over the other "
         "healthy paths alone, where they are missed), the comparison on the same text (before it, k3 lay further "
         "ahead at 16 sequences), and goals for faults above the floor. How many paths each model has was settled "
