@@ -239,7 +239,7 @@ def test_the_page_says_what_was_met_and_what_was_missed() -> None:
     summed = power.summed("tiny", [MODEL])
     found = page.Everything(
         models=(MODEL,), powers=(summed,), replicates=(power.looks([("PASS",), ("UNDECIDED", "FAIL")]),),
-        together=power.summed("both", [MODEL]), engines=(),
+        together=power.summed("both", [MODEL]), later=(power.later(MODEL, 1),), engines=(),
     )  # fmt: skip
     text = page.document(found, MADE_AT)
     assert "on 2026-01-02" in text
@@ -253,6 +253,8 @@ def test_the_page_says_what_was_met_and_what_was_missed() -> None:
     assert "| tiny | replicates, each against the others | 2 | 1 | 1 | 1 |" in text
     assert "| nowhere fewer faults above the floor detected than by another rule: tiny | nowhere | met |" in text
     assert "| tiny | 2 | 4 | 2 | 2 | 0 | 0 | 1 | 3 | 52.7% | 77.6% |" in text
+    assert "| tiny | 2 | 2 | 1 | 0 | 0 | 1 | 1 |" in text
+    assert "tiny: of 2 first looks 2 pass at once and 2 in the end; 0 are accused at some look." in text
     assert "| scale x 2 | 5 | 1 | above | 100.0% (50.0% FAIL) |" in text
     assert "| tiny | ours | 0.0% | 50.0% (100.0%) |" in text
 

@@ -34,13 +34,15 @@ class Plan(NamedTuple):
     sequences: int
     fault_sequences: int
     healthy: int
+    settled: int
+    """Healthy paths that were known when the rule took its present form; later ones had no part in it."""
 
 
 PLANS = (
-    Plan("smollm2-135m-instruct", 256, 64, 55),
-    Plan("gemma-3-270m", 128, 64, 16),
+    Plan("smollm2-135m-instruct", 256, 64, 75, settled=55),
+    Plan("gemma-3-270m", 128, 64, 28, settled=16),
 )
-"""1,008 healthy sets of 16 sequences together."""
+"""1,424 healthy sets of 16 sequences together."""
 
 
 def main(words: Sequence[str]) -> None:
@@ -88,6 +90,7 @@ def gather(data: Path, sizes: Sequence[int], runs: Sequence[Path]) -> page.Every
         powers=tuple(power.summed(model.name, [model]) for model in models),
         replicates=tuple(power.looks(replicates.looks(folder, sizes[0])) for folder in folders),
         together=power.summed(page.TOGETHER, models),
+        later=tuple(power.later(model, plan.settled) for model in models for plan in PLANS if plan.model == model.name),
         engines=tuple(engines.units_of(runs)),
     )
 

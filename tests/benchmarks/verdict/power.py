@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
+import msgspec
 import numpy as np
 import scipy
 
@@ -201,6 +202,11 @@ def count(size: int, model: JudgedModel) -> Count:
         sets=len({unit.rows for unit in found}),
         paths=len(model.healthy),
     )
+
+
+def later(model: JudgedModel, settled: int) -> JudgedModel:
+    """The model with the healthy paths alone that were made after so many others."""
+    return msgspec.structs.replace(model, healthy=tuple(run for run in model.healthy if int(run.name) >= settled))
 
 
 def _added(size: int, counts: Sequence[Count]) -> Count:
