@@ -312,8 +312,8 @@ def _limits() -> Iterator[str]:
         "smollm2-135m-instruct; those paths are counted above with the others. That a beginning which sequences "
         "share counts once was settled after hard flips in one had accused path 23 of smollm2-135m-instruct, in 2 of "
         "252 sets of 64: these are the same paths, judged again, and later ones beside them. Three parts of this page "
-        "are later than the first look at results: A/A as replicates against each other (the goals stood over the other "
-        "healthy paths alone, where they are missed), the comparison on the same text (before it, k3 lay further "
+        "are later than the first look at results: A/A as replicates against each other (the goals stood over the "
+        "other healthy paths alone, where they are missed), the comparison on the same text (before it, k3 lay further "
         "ahead at 16 sequences), and goals for faults above the floor. The rule took its form on 55 paths of the one "
         "model and 16 of the other, as many as time allowed."
     )
