@@ -92,9 +92,12 @@ async def _decode(
 
 
 def _prompts(server: Server, bench: Bench, corpus: Table, length: int) -> list[Prompt]:
-    """Openings of the corpus; for an engine that takes text, those whose text gives their ids back."""
+    """Distinct openings of the corpus; for an engine that takes text, those whose text gives their ids back.
+
+    A template may be longer than an opening: its chats would all be answered in the same way.
+    """
     tokenizer = bench.reference.tokenizer()
-    openings = [tuple(map(int, ids[:length])) for ids in corpus["token_ids"]]
+    openings = dict.fromkeys(tuple(map(int, ids[:length])) for ids in corpus["token_ids"])
     prompts = [Prompt(token_ids=ids, text=tokenizer.decode(ids, skip_special_tokens=False)) for ids in openings]
     if server.engine.prompts == "token-ids":
         return prompts

@@ -146,11 +146,14 @@ def _scale(tables: Mapping[str, Table], top_k: int) -> dict[str, float]:
     if "ladder" not in tables:
         return {}
     rungs = noise_floor.runs(tables["ladder"])
-    rows = slice(len(tables["ladder"]["token_ids"]))
-    family = _family(tables["corpus"])
-    reference = noise_floor.rows(noise_floor.restrict(family.reference, family.counted), rows)
-    some = {name: noise_floor.rows(run, rows) for name, run in family.replicates.items()}
-    return noise_floor.ladder(reference, some, rungs, top_k) if rungs else {}
+    if not rungs:
+        return {}
+    family, first = _family(tables["corpus"]), slice(len(tables["ladder"]["token_ids"]))
+    reference, numbers = noise_floor.counted_part(noise_floor.rows(family.reference, first), family.counted[first])
+    replicates, rungs = (
+        {name: noise_floor.rows(run, numbers) for name, run in runs.items()} for runs in (family.replicates, rungs)
+    )
+    return noise_floor.ladder(reference, replicates, rungs, top_k)
 
 
 # --- one stratum ------------------------------------------------------------------------------------------

@@ -19,13 +19,15 @@ from probes.noise_floor.logprobs import (
     Floats,
     Ints,
     TokenLogprobs,
+    counted_part,
     listed_count,
     nonfinite,
     restrict,
+    rows,
     valid_positions,
 )
 from probes.noise_floor.noise import log_ratio, measure_noise, noise_quantile, run_statistics, sequence_scores
-from probes.noise_floor.ratio import estimate, find_obstacle, judge_ratio
+from probes.noise_floor.ratio import check_family, estimate, find_obstacle, judge_ratio
 from probes.noise_floor.sides import rate_excess
 from probes.noise_floor.verdicts import Estimate
 
@@ -95,8 +97,10 @@ def agreement(
     """
     if nonfinite(reference, one).any() or nonfinite(reference, other).any():
         return None
-    if counted is not None:
-        reference = restrict(reference, counted)
+    check_family(reference, replicates)
+    reference, numbers = counted_part(reference, counted)
+    one, other = rows(one, numbers), rows(other, numbers)
+    replicates = {name: rows(run, numbers) for name, run in replicates.items()}
     depth = _depth(reference, (one, other), k)
     noise = measure_noise(reference, replicates, depth)
     if find_obstacle(run_statistics(reference, one, depth), noise):

@@ -53,7 +53,7 @@ def family(arrays: Mapping[str, NDArray[Any]]) -> tuple[TokenLogprobs, dict[str,
     return found.pop("reference"), found
 
 
-def rows(run: TokenLogprobs, which: slice) -> TokenLogprobs:
+def rows(run: TokenLogprobs, which: slice | Ints) -> TokenLogprobs:
     """Some of the sequences."""
     return TokenLogprobs(
         target_logprobs=run.target_logprobs[which],
@@ -86,6 +86,17 @@ def first_seen(token_ids: Ints, reference: TokenLogprobs) -> Flags:
 def valid_positions(reference: TokenLogprobs) -> Flags:
     """[S, N]: neither padding nor left out by `restrict`."""
     return np.asarray(~np.isnan(reference.target_logprobs))
+
+
+def counted_part(reference: TokenLogprobs, counted: Flags | None) -> tuple[TokenLogprobs, Ints]:
+    """The reference where it counts, and the numbers of the sequences that have such a position: others are left out.
+
+    counted: [S, N], as `first_seen` gives it; None: every valid position counts.
+    """
+    if counted is not None:
+        reference = restrict(reference, counted)
+    numbers = np.flatnonzero(valid_positions(reference).any(axis=1))
+    return rows(reference, numbers), numbers
 
 
 def listed_count(run: TokenLogprobs) -> Ints:

@@ -25,9 +25,11 @@ from probes.noise_floor.logprobs import (
     Floats,
     Ints,
     TokenLogprobs,
+    check_same_shape,
+    counted_part,
     listed_count,
     nonfinite,
-    restrict,
+    rows,
     top_margin,
     valid_positions,
 )
@@ -71,7 +73,8 @@ def judge_ratio(
     UNDECIDED  otherwise, and where no ratio can be formed: fewer than three distinct replicates that agree,
                one sequence, or no noise at all (a float32 checkpoint).
 
-    counted: [S, N] positions that count (`first_seen`); of the others no more is asked than finite numbers. None: all.
+    counted: [S, N] positions that count (`first_seen`); of the others no more is asked than finite numbers, and a
+       sequence without any, such as a copy of another, is left out. None: all count.
     k: ids to compare at a position, at most. An engine that appends the target to its list must be cut to
        the k that it was asked for, or the target's rank would pose as the least listed probability.
     controls: T of healthy models on this engine, frozen; g = max(1.25, min(1.15 x largest, 1.5)).
@@ -81,28 +84,27 @@ def judge_ratio(
        easier to make by making several (Berger 1982, intersection-union test).
     rungs: T of visible roundings of the reference (`ladder`), for the sentence.
     pass_alpha, fail_alpha: of a one-sided and of a two-sided bound.
-    Raises ValueError if shapes differ, a replicate is not finite, or a sequence has no valid position that counts.
+    Raises ValueError if shapes differ, a replicate is not finite, or a sequence has no valid position.
     """
     good, fail = ratio_limits(controls, int8_ratio)
     fail_alpha /= strata
+    check_family(reference, replicates)
     bad = nonfinite(reference, candidate)
-    if counted is not None:
-        reference = restrict(reference, counted)
-    _check_occupied(reference)
-    valid = valid_positions(reference)
-    depth = _depth(reference, candidate, bad, k)
+    reference, numbers = counted_part(reference, counted)
+    candidate, replicates = rows(candidate, numbers), {name: rows(run, numbers) for name, run in replicates.items()}
+    depth = _depth(reference, candidate, bad[numbers], k)
     noise = measure_noise(reference, replicates, depth)
     run = run_statistics(reference, candidate, depth)
     obstacle = find_obstacle(run, noise)
     if obstacle:
-        return _without_ratio(run, noise, bad, good, fail, depth, obstacle)
+        return _without_ratio(run, noise, bad, numbers, good, fail, depth, obstacle)
     divergences = [item.kl for item in noise.runs]
     logs, null = weighted_log_ratio(run.kl, divergences, noise.c), null_log_ratios(divergences, noise.c)
     logs_d = weighted_log_ratio(abs(run.difference), [abs(item.difference) for item in noise.runs], noise.tau)
     ratio, ratio_d = (estimate(values, pass_alpha, fail_alpha) for values in (logs, logs_d))
-    q = Question(
-        run, noise, valid, good, fail, top_margin(reference), pass_alpha / SIDE_STATISTICS / strata, fail_alpha
-    )
+    valid, margin = valid_positions(reference), top_margin(reference)
+    side_alpha = pass_alpha / SIDE_STATISTICS / strata
+    q = Question(run, noise, valid, numbers, good, fail, margin, side_alpha, fail_alpha)
     sides = {side.name: side for side in side_statistics(q, logs, null)}
     decision, sentence = _decide(ratio, ratio_d, list(sides.values()), bad, good, fail)
     if decision != "PASS" and (words := placed(ratio.value, rungs or {})):
@@ -122,20 +124,22 @@ def judge_ratio(
         tail_fraction=sides["tail"].value,
         hard_flips=int(hard(q, run).sum()),
         bias=sides["bias"].value,
-        worst_sequence=int(logs.argmax()),
+        worst_sequence=int(numbers[logs.argmax()]),
         worst_ratio=sides["worst_sequence"].value,
-        first_bad=first_flagged(bad | run.miss | gross(q, run) | hard(q, run)),
+        first_bad=_first_bad(bad, numbers, run.miss | gross(q, run) | hard(q, run)),
         sides=tuple(sides.values()),
         repeated=noise.repeated,
         dropped=noise.dropped,
     )
 
 
-def _check_occupied(reference: TokenLogprobs) -> None:
-    """ValueError where a sequence has no valid position, for its mean would be NaN."""
+def check_family(reference: TokenLogprobs, replicates: Mapping[str, TokenLogprobs]) -> None:
+    """ValueError where a sequence has no valid position, for its mean would be NaN, or a shape differs."""
+    for replicate in replicates.values():
+        check_same_shape(reference, replicate)
     occupied = valid_positions(reference).any(axis=1)
     if not occupied.all():
-        raise ValueError(f"sequence {int(np.argmin(occupied))} of the reference has no valid position that counts")
+        raise ValueError(f"sequence {int(np.argmin(occupied))} of the reference has no valid position")
 
 
 def _depth(reference: TokenLogprobs, candidate: TokenLogprobs, bad: Flags, k: int | None) -> Ints:
@@ -143,6 +147,13 @@ def _depth(reference: TokenLogprobs, candidate: TokenLogprobs, bad: Flags, k: in
     listed = listed_count(reference)
     depth = np.minimum(listed, np.where(bad, listed, listed_count(candidate)))
     return np.where(valid_positions(reference), depth if k is None else np.minimum(depth, k), 0)
+
+
+def _first_bad(bad: Flags, numbers: Ints, flags: Flags) -> tuple[int, int] | None:
+    """The first of what is no number in any sequence [S, N], and what is flagged in those with these numbers."""
+    every = bad.copy()
+    every[numbers] |= flags
+    return first_flagged(every)
 
 
 def estimate(logs: Floats, pass_alpha: float, fail_alpha: float) -> Estimate:
@@ -185,7 +196,7 @@ def find_obstacle(run: Run, noise: Noise) -> str | None:
 
 
 def _without_ratio(
-    run: Run, noise: Noise, bad: Flags, good: float, fail: float, depth: Ints, obstacle: str
+    run: Run, noise: Noise, bad: Flags, numbers: Ints, good: float, fail: float, depth: Ints, obstacle: str
 ) -> RatioVerdict:
     first = first_flagged(bad)
     return RatioVerdict(
@@ -205,7 +216,7 @@ def _without_ratio(
         bias=0.0,
         worst_sequence=None,
         worst_ratio=0.0,
-        first_bad=first_flagged(bad | run.miss),
+        first_bad=_first_bad(bad, numbers, run.miss),
         sides=(),
         repeated=noise.repeated,
         dropped=noise.dropped,

@@ -15,7 +15,7 @@ import numpy as np
 import scipy  # its parts are loaded when first used: `stats` takes a second, and most commands judge nothing
 
 from probes.noise_floor.limits import HARD_MARGIN, REPLICATE_SPREAD
-from probes.noise_floor.logprobs import Flags, Floats
+from probes.noise_floor.logprobs import Flags, Floats, Ints
 from probes.noise_floor.noise import Noise, Run
 from probes.noise_floor.verdicts import Decision, SideStatistic, first_flagged, place
 
@@ -31,6 +31,8 @@ class Question(NamedTuple):
     run: Run
     noise: Noise
     valid: Flags
+    numbers: Ints
+    """[S]: which of the measured sequences these are."""
     good: float
     """g"""
     fail: float
@@ -146,7 +148,7 @@ def _tail_rate(
 def _counted(
     q: Question, name: str, own: Flags, noise: Sequence[Flags], p_value: float, worst: Decision, what: str
 ) -> SideStatistic:
-    tokens, first = int(q.valid.sum()), first_flagged(own)
+    tokens, first = int(q.valid.sum()), first_flagged(own, q.numbers)
     usual = float(np.mean([flags.sum() for flags in noise]))
     sentence = f"{int(own.sum())} of {tokens} tokens {what} (noise: {usual:.3g})"
     return SideStatistic(
@@ -186,7 +188,7 @@ def _worst_sequence(q: Question, logs: Floats, null: Floats) -> SideStatistic:
         noise=math.exp(float(null.max())),
         p_value=p_value,
         worst=worst,
-        sentence=f"sequence {row} is {times:.3g} x the model's own rounding noise",
+        sentence=f"sequence {int(q.numbers[row])} is {times:.3g} x the model's own rounding noise",
     )
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from probes.noise_floor.logprobs import Flags
+from probes.noise_floor.logprobs import Flags, Ints
 
 Decision = Literal["PASS", "DEGRADED", "FAIL", "UNDECIDED"]
 
@@ -102,10 +102,16 @@ class Float32Verdict(msgspec.Struct, frozen=True, kw_only=True):
     first_bad: tuple[int, int] | None
 
 
-def first_flagged(flags: Flags) -> tuple[int, int] | None:
-    """Sequence and position of the first flagged token of [S, N]; column n holds token n + 1."""
+def first_flagged(flags: Flags, numbers: Ints | None = None) -> tuple[int, int] | None:
+    """Sequence and position of the first flagged token of [S, N]; column n holds token n + 1.
+
+    numbers: [S] of the sequences, where they are some of those that were measured.
+    """
     where = np.argwhere(flags)
-    return (int(where[0][0]), int(where[0][1]) + 1) if len(where) else None
+    if not len(where):
+        return None
+    row, column = map(int, where[0])
+    return row if numbers is None else int(numbers[row]), column + 1
 
 
 def place(where: tuple[int, int]) -> str:

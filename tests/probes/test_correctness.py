@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from matrix.errors import EngineBrokeProtocol, Infrastructure
-from matrix.results import Measurement, Status, read_measurement, write_measurement
+from matrix.results import Measurement, Status, Table, read_measurement, write_measurement
 from probes import correctness, strata
 from runners.engine import Engine
 from tests.fake_engine.adapter import fake_engine
-from tests.fake_engine.bench import CELL, WORKLOAD, bench, launched, verdict_of, with_workload
+from tests.fake_engine.bench import CELL, WORKLOAD, StandIn, arrays, bench, launched, verdict_of, with_workload
 
 
 def measured(engine: Engine, folder: Path) -> Measurement:
@@ -79,6 +79,29 @@ def test_a_gap_in_the_answers_is_not_finite(healthy: Measurement) -> None:
     }
     verdict = strata.judge(msgspec.structs.replace(healthy, tables={**healthy.tables, "prefill": padded}), CELL)
     assert verdict.status is Status.FAIL
+
+
+class Alike(StandIn, frozen=True, kw_only=True):
+    """A corpus of which two sequences open alike, as far as an engine is given them, and two are the same."""
+
+    def corpus(self, first: int = 0, count: int | None = None) -> Table:
+        ids = super().corpus(first, count)["token_ids"].tolist()
+        ids[1][: WORKLOAD.decode_prompt_length] = ids[0][: WORKLOAD.decode_prompt_length]
+        ids[5] = ids[4]
+        return arrays(ids, [1] * len(ids))
+
+
+def test_what_sequences_share_is_asked_and_counted_once(tmp_path: Path) -> None:
+    """A long template gives many chats one opening; a short corpus may hold a sequence twice."""
+    known = bench()
+    alike = Alike(**{name: getattr(known.reference, name) for name in known.reference.__struct_fields__})
+    with launched(fake_engine("healthy"), tmp_path) as server:
+        found = correctness.measure(server, CELL, msgspec.structs.replace(known, reference=alike))
+    assert len(found.tables["decode"]["target_logprobs"]) == 14
+    verdict = strata.judge(found, CELL)
+    assert verdict.status is Status.PASS, verdict.reason
+    assert verdict.numbers["prefill_sequences"] == 15
+    assert verdict.numbers["prefill_tokens"] == 16 * 63 - 63 - WORKLOAD.decode_prompt_length
 
 
 def test_text_alone_is_judged_by_its_margins(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from probes import noise_floor as nf
+from probes.noise_floor.arbitration import agreement
 from tests.probes.noise_floor.synthetic import Array, World
 
 SHARED = 4
@@ -93,13 +94,39 @@ def test_a_number_that_is_none_fails_wherever_it_stands(chats: Chats) -> None:
     assert (verdict.decision, verdict.sentence) == ("FAIL", "non-finite logprob at sequence 3 position 3")
 
 
-def test_a_sequence_that_is_another_s_beginning_is_refused(chats: Chats) -> None:
-    """It says nothing of its own: a ValueError, for the corpus is wrong and no engine."""
+def test_a_sequence_that_is_another_s_beginning_is_left_out(chats: Chats) -> None:
+    """It says nothing of its own; the others keep their numbers, and a number that is none fails in it too."""
     token_ids = chats.token_ids.copy()
     token_ids[9] = token_ids[2]
     counted = nf.first_seen(token_ids, chats.reference)
-    with pytest.raises(ValueError, match="sequence 9 of the reference has no valid position that counts"):
-        nf.judge_ratio(chats.reference, chats.replicates(), chats.reference, counted=counted)
+    logits = chats.noisy()
+    logits[12] = logits[12, ::-1]
+    verdict = nf.judge_ratio(chats.reference, chats.replicates(), chats.run(logits), counted=counted)
+    assert (verdict.sequences, verdict.worst_sequence, verdict.first_bad) == (15, 12, (12, 1))
+    assert "sequence 12 is" in verdict.sentence
+    (misses,) = (side for side in verdict.sides if side.name == "misses")
+    assert misses.sentence.endswith("first at sequence 12 position 1")
+    lost = chats.run(chats.noisy())
+    lost.target_logprobs[9, 5] = np.nan
+    verdict = nf.judge_ratio(chats.reference, chats.replicates(), lost, counted=counted)
+    assert (verdict.decision, verdict.first_bad) == ("FAIL", (9, 6))
+
+
+def test_two_engines_are_compared_where_it_counts(chats: Chats) -> None:
+    """As if nothing else were there."""
+    token_ids = chats.token_ids.copy()
+    token_ids[9] = token_ids[2]
+    counted = nf.first_seen(token_ids, chats.reference)
+    replicates, one, other = chats.replicates(), chats.run(chats.noisy()), chats.run(chats.noisy())
+    others = np.delete(np.arange(16), 9)
+    found = agreement(chats.reference, replicates, one, other, counted=counted, k=20)
+    assert found is not None and found == agreement(
+        nf.restrict(nf.rows(chats.reference, others), counted[others]),
+        {name: nf.rows(run, others) for name, run in replicates.items()},
+        nf.rows(one, others),
+        nf.rows(other, others),
+        k=20,
+    )
 
 
 def test_padding_begins_nothing(chats: Chats) -> None:
