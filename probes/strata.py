@@ -150,9 +150,8 @@ def _scale(tables: Mapping[str, Table], top_k: int) -> dict[str, float]:
         return {}
     family, first = _family(tables["corpus"]), slice(len(tables["ladder"]["token_ids"]))
     reference, numbers = noise_floor.counted_part(noise_floor.rows(family.reference, first), family.counted[first])
-    replicates, rungs = (
-        {name: noise_floor.rows(run, numbers) for name, run in runs.items()} for runs in (family.replicates, rungs)
-    )
+    replicates = {name: noise_floor.rows(run, numbers) for name, run in family.replicates.items()}
+    rungs = {name: noise_floor.rows(run, numbers) for name, run in rungs.items()}
     return noise_floor.ladder(reference, replicates, rungs, top_k)
 
 
