@@ -23,6 +23,10 @@ OPEN_LICENCES = ("Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0")
 """SPDX names of licences under which weights may be passed on without asking anything of who takes them."""
 
 
+REFERENCE = "reference-5.23.0"
+"""Where no model says otherwise."""
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every record: immutable, keyword-only, strict about what it reads."""
 
@@ -123,11 +127,18 @@ class FolderSource(Record, frozen=True, kw_only=True, tag="folder", tag_field="f
     path: str
 
 
+class RecipeSource(Record, frozen=True, kw_only=True, tag="recipe", tag_field="from"):
+    """A tiny checkpoint with random weights, made here in the architecture of a published model."""
+
+    recipe: str
+    """Its name, as `readiness checkpoint` takes it."""
+
+
 class Model(Record, frozen=True, kw_only=True):
-    """One set of released weights."""
+    """One set of weights."""
 
     id: Id
-    source: HubSource | PackageSource | FolderSource
+    source: HubSource | PackageSource | FolderSource | RecipeSource
     architecture: str
     dtype: Literal["bfloat16", "float16", "float32"]
     """The dtype that the weights are served in."""
@@ -136,7 +147,9 @@ class Model(Record, frozen=True, kw_only=True):
     parameters_active: int | None = None
     trust_remote_code: bool = False
     """The checkpoint brings code of its own, which runs only in a container without any network."""
-    reference: str = "reference-5.23.0"
+    text_only: bool = False
+    """The model takes more than text and is asked about text alone."""
+    reference: str = REFERENCE
     """The requirement file (without ending) of the environment that runs its reference forward pass."""
     released: dt.date | None = None
     licence: str | None = None

@@ -69,10 +69,15 @@ class Matrix(Record, frozen=True, kw_only=True):
         return self.folder / relative
 
 
-def load(folder: Path = PACKAGED, *, engines: Iterable[str], probes: Iterable[str]) -> Matrix:
-    """Read the six tables of a folder, and its controls if it has any; raises WrongInput with one clear message."""
+def load(
+    folder: Path = PACKAGED, *, engines: Iterable[str], probes: Iterable[str], models: Iterable[Model] = ()
+) -> Matrix:
+    """Read the six tables of a folder, and its controls if it has any; raises WrongInput with one clear message.
+
+    `models` are there beside those of the folder, which may have one of its own by the same id.
+    """
     releases = _keyed(folder / "engines.toml", "release", Release)
-    models = _keyed(folder / "models.toml", "model", Model)
+    all_models = {model.id: model for model in models} | _keyed(folder / "models.toml", "model", Model)
     devices = _keyed(folder / "devices.toml", "device", Device)
     configs = _keyed(folder / "configs.toml", "config", Config)
     profiles = _keyed(folder / "profiles.toml", "profile", Profile)
@@ -81,7 +86,7 @@ def load(folder: Path = PACKAGED, *, engines: Iterable[str], probes: Iterable[st
     matrix = Matrix(
         folder=folder,
         releases=releases,
-        models=models,
+        models=all_models,
         devices=devices,
         configs=configs,
         profiles=profiles,

@@ -14,7 +14,7 @@ from typing import Self
 import msgspec
 
 from matrix import load
-from matrix.cells import Cell, Model, Record
+from matrix.cells import Cell, Model, RecipeSource, Record
 from matrix.errors import EngineCrashed, Infrastructure, NeedsNetwork, NotSupported, WrongInput
 from matrix.load import did_you_mean
 from matrix.plan import Planned, plan
@@ -31,6 +31,7 @@ from matrix.results import (
     write_json,
 )
 from probes import registry as probe_registry
+from probes.checkpoints import recipes, tiny
 from probes.probe import Bench, Probe
 from probes.provenance import harness_version, machine, verdict_without_places, without_places
 from probes.reference.stage import Reference
@@ -129,7 +130,7 @@ class Session:
         self.run = Path(options.run)
         self.engines = engine_registry.engines()
         self.probes = probe_registry.probes()
-        self.matrix = load.load(Path(options.matrix), engines=self.engines, probes=self.probes)
+        self.matrix = load.load(Path(options.matrix), engines=self.engines, probes=self.probes, models=recipes.models())
         self.attached = read_json(Path(options.attached), Attached) if options.attached else None
 
     @cached_property
@@ -165,6 +166,9 @@ class Session:
 
     def checkpoint(self, model: Model, say: Say = lambda line: None) -> Checkpoint:
         """The model's Hugging Face folder."""
+        if isinstance(model.source, RecipeSource):
+            environment = prepare.reference_environment(self.matrix, model, say)
+            return tiny.checkpoint(model.id, recipes.named(model.source.recipe).whole_config(), environment, say)
         return prepare.checkpoint(self.matrix, model, say)
 
     def reference(self, cell: Cell, source: Checkpoint, watch: Stopwatch, say: Say = lambda line: None) -> Reference:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from uv import find_uv_bin
 
-from matrix.cells import FolderSource, HubSource, Model, PackageSource, Record
+from matrix.cells import FolderSource, HubSource, Model, PackageSource, RecipeSource, Record
 from matrix.errors import Infrastructure, WrongInput
 from runners import cache, environments
 from runners.engine import Engine, Environment
@@ -55,6 +55,8 @@ def checkpoint(model: Model, matrix_folder: Path, reference: Environment, say: S
             found = local(Path(path))
         case PackageSource() as source:
             found = _from_package(model, source, matrix_folder, reference, say)
+        case RecipeSource():
+            raise TypeError(f"{model.id} is made of a recipe, which is not fetched")
     return found
 
 

@@ -1,0 +1,54 @@
+"""Does every tensor matter? Each is put back to its default, one at a time, and the output must move."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from .calibrate import logits
+from .draw import tensors
+
+SEEN = 1e-3
+"""Nats by which some logprob must move: a hundred times what float32 rounding moves it."""
+
+
+def silent_tensors(model: nn.Module, ids: torch.Tensor, defaults: Mapping[str, torch.Tensor]) -> dict[str, float]:
+    """Tensors of the text part whose loss would not be seen, with how far the output moves without them."""
+    right = _logprobs(model, ids)
+    silent = {}
+    for name, _, tensor in tensors(model):
+        if not tensor.is_floating_point() or is_media(name):
+            continue
+        own = tensor.clone()
+        tensor.copy_(defaults[name])
+        moved = float((_logprobs(model, ids) - right).abs().max())
+        tensor.copy_(own)
+        if not moved > SEEN:
+            silent[name] = moved
+    return silent
+
+
+def _logprobs(model: nn.Module, ids: torch.Tensor) -> torch.Tensor:
+    return torch.log_softmax(logits(model, ids), -1)
+
+
+def is_media(name: str) -> bool:
+    """Whether a tensor belongs to a tower that text does not pass through."""
+    return any(word in name for word in ("vision", "audio", "visual", "multi_modal", "mm_projector", "embed_vision"))
+
+
+def finite(model: nn.Module, ids: torch.Tensor) -> bool:
+    """Whether the output is all numbers."""
+    return bool(torch.isfinite(logits(model, ids)).all())
+
+
+def effect(model: nn.Module, ids: torch.Tensor) -> dict[str, Any]:
+    """How the output looks: the spread of logprobs, and the share of the likeliest token."""
+    found = _logprobs(model, ids)
+    return {
+        "logprob spread": round(float(found.std()), 2),
+        "top probability": round(float(found.exp().amax(-1).mean()), 2),
+    }

@@ -1,0 +1,80 @@
+"""The program's one command."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+
+from . import tokenizer
+from .architecture import UnknownArchitecture, fresh_model, read_config
+from .audit import effect, finite, silent_tensors
+from .calibrate import calibrate
+from .draw import SPECIAL_TOKENS, draw_all, generator, tensors
+
+SEQUENCES, LENGTH = 2, 96
+
+
+def make(folder: Path, config: dict[str, Any], name: str) -> dict[str, Any]:
+    """Write the checkpoint into `folder` and return its record; raises UnknownArchitecture."""
+    (folder / "config.json").write_text(json.dumps(config, indent=2))
+    known = read_config(folder)
+    model = fresh_model(known, config["architectures"][0])
+    defaults = {key: tensor.detach().clone() for key, _, tensor in tensors(model)}
+    draw_all(model, known, name)
+    ids = sample_ids(name, int(known.get_text_config().vocab_size))
+    if not finite(model, ids):
+        raise ValueError("the drawn weights give numbers that are not finite")
+    found = calibrate(model, known, ids, defaults)
+    _round(model)
+    record = {
+        "class": type(model).__name__,
+        "parameters": sum(tensor.numel() for _, _, tensor in tensors(model)),
+        "transformers": str(transformers.__version__),
+        "measured": {**found, **effect(model, ids)},
+        "silent": silent_tensors(model, ids, defaults),
+    }
+    model.save_pretrained(folder)
+    (folder / "config.json").write_text(json.dumps(config, indent=2))
+    tokenizer.write(folder, int(known.get_text_config().max_position_embeddings or 1024))
+    return record
+
+
+def sample_ids(name: str, vocabulary: int) -> torch.Tensor:
+    """[SEQUENCES, LENGTH] of plain tokens to calibrate with."""
+    drawn = generator(name, "ids").integers(SPECIAL_TOKENS, vocabulary, (SEQUENCES, LENGTH))
+    return torch.from_numpy(np.ascontiguousarray(drawn))
+
+
+def _round(model: Any) -> None:
+    """To numbers that bfloat16 can hold, so that the same checkpoint serves in either dtype."""
+    for _, _, tensor in tensors(model):
+        if tensor.dtype == torch.float32:
+            tensor.copy_(tensor.to(torch.bfloat16).float())
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Make one checkpoint; 0, or 2 with one line on stderr for a config that transformers cannot build."""
+    parser = argparse.ArgumentParser(prog="program")
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    started = time.monotonic()
+    try:
+        with torch.no_grad():
+            record = make(options.out, json.loads(options.config.read_text()), options.name)
+    except UnknownArchitecture as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    record["seconds"] = round(time.monotonic() - started, 1)
+    (options.out / "checkpoint.json").write_text(json.dumps(record, indent=2))
+    return 0
