@@ -19,6 +19,10 @@ class EngineCrashed(ReadinessError):
     """The engine ended or broke, and its own words or its own signal are the evidence."""
 
 
+class ArchitectureUnknown(ReadinessError):
+    """The engine says that it does not know the model's architecture."""
+
+
 class EngineTimedOut(ReadinessError):
     """The engine is alive but was not ready, or did not answer, by the deadline."""
 

@@ -38,15 +38,13 @@ from probes.reference.stage import Reference
 from probes.stopwatch import ENVIRONMENT, HARNESS, REFERENCE, STARTUP, Stopwatch
 from runners import attach, daemon, docker, failure, leases, preflight, prepare, venv
 from runners import registry as engine_registry
-from runners.engine import Launch, Server, ready_deadline_s
+from runners.engine import SHIMS, Launch, Server, ready_deadline_s
 from runners.environments import Say
 from runners.limits import Limits, limits
 from runners.models import Checkpoint
 from runners.prepare import Prepared
 
 LAUNCHERS = ("docker", "venv", "attach")
-
-SHIMS = Path(venv.__file__).parent / "shims"
 
 
 class Options(Record, frozen=True, kw_only=True):

@@ -29,11 +29,12 @@ from requests.exceptions import RequestException
 from matrix.cells import Device
 from matrix.errors import Infrastructure, NotSupported, ReadinessError
 from runners import daemon, failure, http, owner, preflight, waiting
-from runners.engine import OFFLINE, QUIET, Engine, Environment, Launch, OutOfMemory, Server
+from runners.engine import OFFLINE, QUIET, Conversion, Engine, Environment, Launch, OutOfMemory, Server
+from runners.engine import SHIMS as STAND_INS
 from runners.images import Ready, kernels_volume
 from runners.limits import Limits
 from runners.logs import CappedLog
-from runners.models import CONVERSION_DEADLINE_S
+from runners.models import CONVERSION_DEADLINE_S, CONVERTING
 
 FOLDER = Path("/opt/engine")
 MODEL = Path("/model")
@@ -357,14 +358,18 @@ def convert(engine: Engine, image: Ready, checkpoint: Path, target: Path, dtype:
     """Make an engine's own weights with the converter in its image; raises Infrastructure with its last words."""
     assert engine.convert is not None
     label = owner.label("conversion")
+    asked = Conversion(
+        environment=inside(image), checkpoint=MODEL, target=WEIGHTS / target.name, dtype=dtype, shims=SHIMS
+    )
     given = {
         **hardened(image, label, "conversion"),
         "entrypoint": [image.python],
-        "command": list(engine.convert(inside(image), MODEL, WEIGHTS / target.name, dtype)),
+        "command": list(engine.convert(asked)),
         "environment": {"HOME": "/tmp", **OFFLINE},
         "network_mode": "none",
         "mounts": [
             read_only(checkpoint, MODEL),
+            read_only(STAND_INS, SHIMS),
             Mount(target=str(WEIGHTS), source=str(target.parent), type="bind"),
         ],
     }
@@ -381,6 +386,4 @@ def convert(engine: Engine, image: Ready, checkpoint: Path, target: Path, dtype:
     finally:
         target.parent.chmod(0o755)
     if code != 0:
-        error = Infrastructure(f"{engine.name}'s converter exited with code {code}: {failure.own_words(log)}")
-        error.add_note(log[-8000:])
-        raise error
+        raise failure.explain_exit(code, log, while_doing=CONVERTING)

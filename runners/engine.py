@@ -17,6 +17,9 @@ READY_BASE_S = 600.0
 READY_BYTES_PER_S = 20e6
 """A slow disk and a cold cache: the deadline grows by a second for every 20 MB of weights."""
 
+SHIMS = Path(__file__).parent / "shims"
+"""The folder of stand-ins."""
+
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 QUIET = {"DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED": "1"}
 
@@ -75,6 +78,17 @@ class Launch(Record, frozen=True, kw_only=True):
                 word = word.replace(found, name)
             shown.append("PORT" if word == str(self.port) else word)
         return tuple(shown)
+
+
+class Conversion(Record, frozen=True, kw_only=True):
+    """What an engine's file needs to say how its own weights are made of a checkpoint."""
+
+    environment: Environment
+    checkpoint: Path
+    target: Path
+    dtype: str
+    shims: Path
+    """The folder of stand-ins."""
 
 
 class Prompt(Record, frozen=True, kw_only=True):
@@ -163,9 +177,8 @@ class Engine(Record, frozen=True, kw_only=True):
     `check_targets` or `check_listed` that they are those asked for; that no row lacks, the client checks."""
     supports: Callable[[Cell], str | None] = lambda cell: None
     """Why this cell cannot run on this engine; None where it can."""
-    convert: Callable[[Environment, Path, Path, str], tuple[str, ...]] | None = None
-    """(environment, checkpoint folder, target file, dtype) -> arguments after `python` that make the engine's own
-    weights."""
+    convert: Callable[[Conversion], tuple[str, ...]] | None = None
+    """Arguments after `python` that make the engine's own weights."""
     max_top_k: int = 20
     """The most logprobs per token that the server gives as it is launched here."""
     lineage: str = ""

@@ -12,6 +12,7 @@ import signal
 from pathlib import Path
 
 from matrix.errors import (
+    ArchitectureUnknown,
     EngineBrokeProtocol,
     EngineCrashed,
     EngineTimedOut,
@@ -45,6 +46,15 @@ OUR_DOING = (
 )
 """Words in a log that put the blame on us or on the machine, and the sentence for each."""
 
+UNKNOWN_ARCHITECTURE = re.compile(
+    r"Model architectures \[.*\] (?:are not supported for now|failed to be inspected)|was supported in vLLM until v"
+    r"|has no SGlang implementation and the Transformers implementation is not compatible"
+    r"|unknown model architecture: '|Architecture '?\w+'? not supported!"
+    r"|but Transformers does not recognize this architecture",
+    re.I,
+)
+"""Engines' own words for an architecture that they do not know."""
+
 NETWORK_WANTED = re.compile(
     r"OfflineModeIsEnabled|LocalEntryNotFoundError|Temporary failure in name resolution|Failed to resolve '"
     r"|Name or service not known|Network is unreachable"
@@ -61,7 +71,7 @@ def status_of(error: BaseException) -> Status:
             return Status.CRASH
         case EngineTimedOut():
             return Status.TIMEOUT
-        case EngineBrokeProtocol():
+        case EngineBrokeProtocol() | ArchitectureUnknown():
             return Status.FAIL
         case PrerequisiteNotMet():
             return Status.NOTRUN
@@ -101,6 +111,8 @@ def _blame(exit_code: int, log: str, what: str) -> ReadinessError:
         return EngineCrashed(f"{what}{_quote(log)}")
     if exit_code == -signal.SIGKILL and not ENGINES_OWN_WORDS.search(log):
         return Infrastructure(f"{what} without a word of its own: out of memory on the host, or killed from outside")
+    if UNKNOWN_ARCHITECTURE.search(log):
+        return ArchitectureUnknown(f"does not know the architecture: {_line_of(UNKNOWN_ARCHITECTURE, log)}")
     if NETWORK_WANTED.search(log):
         return NeedsNetwork(f"{what}: it needs the network at run time though its model is local")
     if ENGINES_OWN_WORDS.search(log):
@@ -120,6 +132,10 @@ def _how(exit_code: int) -> str:
 def _quote(log: str) -> str:
     words = own_words(log)
     return f": {words}" if words else ""
+
+
+def _line_of(pattern: re.Pattern[str], log: str) -> str:
+    return next(line.strip() for line in log.splitlines() if pattern.search(line))[:300]
 
 
 def own_words(log: str) -> str:

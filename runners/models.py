@@ -14,7 +14,7 @@ from uv import find_uv_bin
 
 from matrix.cells import FolderSource, HubSource, Model, PackageSource, RecipeSource, Record
 from matrix.errors import Infrastructure, WrongInput
-from runners import cache, environments
+from runners import cache, environments, failure
 from runners.engine import Engine, Environment
 from runners.environments import Say
 
@@ -27,6 +27,7 @@ PROGRAM_ENVIRONMENT = {
     # and a forward pass slows down tenfold. Passive waiting costs nothing on a quiet machine.
     "OMP_WAIT_POLICY": "PASSIVE",
 }
+CONVERTING = "converting the checkpoint"
 MINIMUM = ("config.json", "tokenizer.json")
 
 
@@ -178,6 +179,20 @@ def run_program(python: Path, *arguments: str, deadline_s: float = CONVERSION_DE
     error = kind(f"{name} exited with code {done.returncode}: {last}")
     error.add_note(done.stderr[-8000:])
     raise error
+
+
+def convert(python: Path, arguments: Sequence[str]) -> None:
+    """Run an engine's own converter; raises what `failure.explain_exit` makes of its words where it fails."""
+    env = environments.tool_environment() | PROGRAM_ENVIRONMENT
+    try:
+        done = subprocess.run(
+            (str(python), *arguments), env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            timeout=CONVERSION_DEADLINE_S,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise Infrastructure(f"the conversion did not end within {CONVERSION_DEADLINE_S:.0f} s") from None
+    if done.returncode != 0:
+        raise failure.explain_exit(done.returncode, done.stdout, while_doing=CONVERTING)
 
 
 def vocabulary_size(folder: Path) -> int:

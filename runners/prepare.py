@@ -7,7 +7,7 @@ from pathlib import Path
 from matrix.cells import Cell, Model, Record
 from matrix.load import Matrix
 from runners import daemon, docker, environments, images, models
-from runners.engine import Engine, Environment
+from runners.engine import SHIMS, Conversion, Engine, Environment
 from runners.environments import Say
 from runners.images import Ready
 from runners.models import Checkpoint
@@ -46,7 +46,10 @@ def in_venv(matrix: Matrix, cell: Cell, engine: Engine, source: Checkpoint, say:
 
     def convert(target: Path) -> None:
         assert engine.convert is not None
-        models.run_program(environment.python, *engine.convert(environment, source.folder, target, cell.dtype))
+        asked = Conversion(
+            environment=environment, checkpoint=source.folder, target=target, dtype=cell.dtype, shims=SHIMS
+        )
+        models.convert(environment.python, engine.convert(asked))
 
     weights = models.own_weights(engine, environment.folder.name, convert, source, cell.dtype, say)
     return Prepared(environment=environment, image=None, model_path=weights)

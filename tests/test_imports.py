@@ -24,7 +24,7 @@ STANDALONE = (
     "runners/conversions",
     "runners/relay.py",
     "probes/reference/program",
-    "probes/reference/coverage.py",
+    "probes/checkpoints/program/",
 )
 """These run inside the environments of others."""
 

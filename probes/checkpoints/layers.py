@@ -89,7 +89,7 @@ def _with_nested(text: Mapping[str, Any]) -> list[Any]:
 def numbers_layers(key: str) -> bool:
     """Whether a list's entries are numbers of layers or kinds of layer, and not sizes."""
     return key in (*FROM_ZERO, *FROM_ONE) or (
-        bool(re.search(r"layer|freq|pattern|type|index|ratios", key)) and ("heads" not in key)
+        bool(re.search(r"layer|freq|pattern|type|index", key)) and ("heads" not in key)
     )
 
 

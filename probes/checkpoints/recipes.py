@@ -73,8 +73,8 @@ def from_shrunk(shrunk: Shrunk, **about: Any) -> Recipe:
     media = any(isinstance(shrunk.config.get(name), Mapping) for name in ("vision_config", "audio_config"))
     nulls = tuple(_nulls(shrunk.config))
     return Recipe(
-        config=_without_nulls(shrunk.config), nulls=nulls, text_only=media, left_out=shrunk.left_out, added=shrunk.added,
-        kept_large=shrunk.kept_large, **about,
+        config=_without_nulls(shrunk.config), nulls=nulls, text_only=media,
+        left_out=shrunk.left_out, added=shrunk.added, kept_large=shrunk.kept_large, **about,
     )  # fmt: skip
 
 

@@ -76,12 +76,12 @@ def shrink(published: Mapping[str, Any]) -> Shrunk:
     if text_name:
         config[text_name] = work.part(text, f"{text_name}.")
     config = {key: config[key] for key in published if key in config}
-    added = () if "vocab_size" in {**config, **text} else ("vocab_size",)
-    text_part(config).update(dict.fromkeys(added, VOCABULARY))
+    work.add(text_part(config), "vocab_size", VOCABULARY)
+    if text.get("model_type") == "kimi_k2" and text_name:
+        work.add(config, "projection_hidden_size", VISION["hidden_size"])
     return Shrunk(
-        config=config, kept_large=tuple(work.kept_large), left_out=tuple(work.left_out),
-        added=tuple(f"{key}: a size that the published file leaves to the class" for key in added),
-    )  # fmt: skip
+        config=config, kept_large=tuple(work.kept_large), left_out=tuple(work.left_out), added=tuple(work.added)
+    )
 
 
 def text_part(config: Any) -> Config:
@@ -102,7 +102,14 @@ class _Shrinking:
         self.sizes = sizes
         self.kept_large: list[str] = []
         self.left_out: list[str] = []
+        self.added: list[str] = []
         self.media_ids: dict[int, int] = {}
+
+    def add(self, config: Config, key: str, size: int) -> None:
+        """Give a config a size that its published file leaves to the class."""
+        if key not in config:
+            config[key] = size
+            self.added.append(f"{key}: a size that the published file leaves to the class")
 
     def part(self, published: Mapping[str, Any], prefix: str, skip: Sequence[str | None] = ()) -> Config:
         config: Config = {}
@@ -184,6 +191,9 @@ class _Shrinking:
                 config[key] = layers.media_list(key, value)
                 if isinstance(value, int) and value >= LARGE:
                     self.kept_large.append(f"{prefix}{key} = {value}")
+        for name in [key.removeprefix("vt_") for key in published if key.startswith("vt_")]:
+            self.added.append(f"{prefix}{name}: transformers reads the size of the tower under this name")
+            config[name] = VISION[name]
         return config
 
 
@@ -208,6 +218,8 @@ RULES: tuple[tuple[str, Rule], ...] = (
     (r"intermediate_size_mlp|block_ff_dim|expert_hidden_dim|share_expert_dim|d_inner|mamba_d_ssm|n_inner", Sizes.width),
     (r"hidden_size_per_layer_input|moe_latent_size|routed_expert_hidden_size", _same(64)),
     (r"block_multiple_of", _same(32)),
+    (r"projector_hidden_size", _same(64)),
+    (r"out_hidden_size", _same(4 * 64)),  # of a tower whose two by two patches are merged
     (r"q_lora_rank|o_lora_rank", _same(96)),
     (r"kv_lora_rank", _same(64)),
     # Heads.
@@ -242,6 +254,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     (r"sliding_window(?:_size)?", _same(WINDOW)),
     (r"attention_chunk_size", _same(32)),
     (r"index_topk", _same(WINDOW)),
+    (r"compress_ratios", lambda sizes, value: value),  # kinds of layer by the number, and no sizes
     (r"sparse_block_size", _same(8)),
     (r"sparse_topk_blocks", _same(2)),
     (r"original_max_position_embeddings|initial_context_length", Sizes.original),

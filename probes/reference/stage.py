@@ -23,7 +23,8 @@ from runners.models import Checkpoint
 
 HERE = Path(__file__).parent
 PROGRAM = HERE / "program"
-COVERAGE = HERE / "coverage.py"
+COVERAGE = (PROGRAM / "coverage.py", PROGRAM / "architecture.py")
+"""Of the program, what the coverage of a checkpoint depends on."""
 CORPUS = HERE.parent / "prompts" / "corpus.toml"
 
 TOP_K = 32
@@ -148,10 +149,12 @@ class Reference(Record, frozen=True, kw_only=True):
 
         def build(folder: Path) -> None:
             self.say("reference: checking the checkpoint's tensors")
-            answer = models.run_program(self.environment.python, "-P", str(COVERAGE), str(self.checkpoint.folder))
+            answer = models.run_program(
+                self.environment.python, "-P", str(PROGRAM), "coverage", "--model", str(self.checkpoint.folder)
+            )
             (folder / "coverage.json").write_text(answer.strip().splitlines()[-1])
 
-        key = self._key("coverage", (COVERAGE.read_bytes(),))
+        key = self._key("coverage", tuple(path.read_bytes() for path in COVERAGE))
         with self.watch.on(REFERENCE):
             folder = cache.ensure("coverage", key, build, label=self._label)
         answer = json.loads((folder / "coverage.json").read_text())

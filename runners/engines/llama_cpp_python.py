@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from runners.engine import (
     Ask,
     Chunk,
+    Conversion,
     Engine,
-    Environment,
     Generation,
     HttpRequest,
     Json,
@@ -37,9 +36,11 @@ def served_name(launch: Launch) -> str:
     return launch.cell.model.id
 
 
-def convert(environment: Environment, checkpoint: Path, target: Path, dtype: str) -> tuple[str, ...]:
-    converter = environment.folder / "source" / "llama-cpp-python" / "vendor" / "llama.cpp" / "convert_hf_to_gguf.py"
-    return (str(converter), str(checkpoint), "--outtype", OUTTYPES[dtype], "--outfile", str(target))
+def convert(asked: Conversion) -> tuple[str, ...]:
+    source = asked.environment.folder / "source" / "llama-cpp-python" / "vendor" / "llama.cpp"
+    program = asked.shims / "llama_cpp_python" / "convert.py"
+    words = (str(program), str(source / "convert_hf_to_gguf.py"), str(asked.checkpoint))
+    return (*words, "--outtype", OUTTYPES[asked.dtype], "--outfile", str(asked.target))
 
 
 def generate(ask: Ask) -> HttpRequest:

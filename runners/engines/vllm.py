@@ -37,6 +37,8 @@ def command(launch: Launch) -> tuple[str, ...]:
         words += ["--tensor-parallel-size", str(launch.cell.device.accelerators)]
     if launch.cell.model.trust_remote_code:
         words.append("--trust-remote-code")
+    if launch.cell.model.text_only:
+        words.append("--language-model-only")
     if launch.cell.config.eager:
         words.append("--enforce-eager")
     if not launch.cell.config.prefix_cache:

@@ -16,9 +16,9 @@ from matrix.results import Status, Table
 from probes import correctness, loading, strata
 from probes.probe import Bench
 from probes.reference.stage import Reference
-from probes.session import SHIMS, Session
+from probes.session import Session
 from runners import models, prepare, venv
-from runners.engine import Engine, Launch
+from runners.engine import SHIMS, Engine, Launch
 from runners.engines import llama_cpp_python
 from runners.models import Checkpoint
 

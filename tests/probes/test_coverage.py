@@ -15,7 +15,8 @@ from tokenizers.models import WordLevel
 
 from matrix.errors import WrongInput
 from matrix.results import Status
-from probes.reference import coverage, stage
+from probes.reference import stage
+from probes.reference.program import architecture, coverage
 from probes.reference.stage import Reference
 from probes.stopwatch import Stopwatch
 from runners import failure
@@ -70,7 +71,7 @@ def test_a_tokenizer_without_special_tokens(tmp_path: Path) -> None:
 def test_a_config_may_name_no_model_type(text: str, tmp_path: Path) -> None:
     """Whatever else is in the file."""
     (tmp_path / "config.json").write_text(text)
-    assert coverage.model_type(tmp_path) is None
+    assert architecture.model_type(tmp_path) is None
 
 
 @pytest.mark.usefixtures("cache_root")

@@ -14,9 +14,11 @@ import torch
 from torch import nn
 
 STEP = math.sqrt(2)
-STREAM, TIED_STREAM = 1.0, 0.25
+STREAM, TIED_STREAMS = 1.0, (0.25, 0.0625, 0.015625)
 """Standard deviation of the residual stream at the first layer. Where the embedding is the output matrix too, a larger
 one would make every token predict itself."""
+REPEATED = 0.25
+"""Share of positions from which on a model does that."""
 ATTENDED = (3.0, 10.0)
 """Keys that a late query attends to, as exp of its entropy: neither one nor all."""
 ATTENTION_ROUNDS = 12
@@ -30,12 +32,15 @@ class Found(dict[str, float]):
     """Measurements by name, as the checkpoint's record keeps them."""
 
 
-def calibrate(model: nn.Module, config: Any, ids: torch.Tensor, defaults: Mapping[str, torch.Tensor]) -> Found:
+def calibrate(model: nn.Module, ids: torch.Tensor, defaults: Mapping[str, torch.Tensor]) -> Found:
     """Set the scales of embedding, attention and output; returns what came of it."""
     found = Found()
-    _embedding(model, ids, found)
-    _attention(model, ids, defaults, found)
-    _output(model, config, ids, found)
+    for stream in TIED_STREAMS if _tied(model) else (STREAM,):
+        _embedding(model, ids, stream, found)
+        _attention(model, ids, defaults, found)
+        if not _repeats(model, ids):
+            break
+    _output(model, ids, found)
     return found
 
 
@@ -49,21 +54,25 @@ def _nearest_step(factor: float) -> float:
     return float(STEP ** round(math.log(factor) / math.log(STEP)))
 
 
-def _embedding(model: nn.Module, ids: torch.Tensor, found: Found) -> None:
+def _repeats(model: nn.Module, ids: torch.Tensor) -> bool:
+    return float((logits(model, ids).argmax(-1) == ids).float().mean()) > REPEATED
+
+
+def _embedding(model: nn.Module, ids: torch.Tensor, stream: float, found: Found) -> None:
     """The residual stream begins no larger than what layers add to it."""
-    first: list[float] = []
+    begins: list[float] = []
     layer = next(module for name, module in model.named_modules() if _is_first_layer(name))
 
     def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        stream = args[0] if args else kwargs["hidden_states"]
-        first.append(float(stream.std()))
+        hidden = args[0] if args else kwargs["hidden_states"]
+        begins.append(float(hidden.std()))
 
     handle = layer.register_forward_pre_hook(hook, with_kwargs=True)
     logits(model, ids)
     handle.remove()
-    gain = _nearest_step((TIED_STREAM if _tied(model) else STREAM) / first[0])
+    gain = _nearest_step(stream / begins[0])
     model.get_input_embeddings().weight.mul_(gain)
-    found["embedding gain"] = gain
+    found["embedding gain"] = gain * found.get("embedding gain", 1.0)
 
 
 def _is_first_layer(name: str) -> bool:
@@ -126,7 +135,7 @@ def _scale_queries(name: str, module: nn.Module, gain: float, defaults: Mapping[
     return False
 
 
-def _output(model: nn.Module, config: Any, ids: torch.Tensor, found: Found) -> None:
+def _output(model: nn.Module, ids: torch.Tensor, found: Found) -> None:
     """Logits of the wanted spread: by the output matrix, or by the last norm where that is the embedding."""
     weight = _last_norm(model) if _tied(model) else model.get_output_embeddings().weight
     total = 1.0

@@ -20,7 +20,9 @@ from .audit import effect, finite, silent_tensors
 from .calibrate import calibrate
 from .draw import SPECIAL_TOKENS, draw_all, generator, tensors
 
-SEQUENCES, LENGTH = 2, 96
+SEQUENCES, LENGTH = 2, 160
+LONGEST = 1024
+"""Positions of a model that sets no limit."""
 
 
 def make(folder: Path, config: dict[str, Any], name: str) -> dict[str, Any]:
@@ -33,7 +35,7 @@ def make(folder: Path, config: dict[str, Any], name: str) -> dict[str, Any]:
     ids = sample_ids(name, int(known.get_text_config().vocab_size))
     if not finite(model, ids):
         raise ValueError("the drawn weights give numbers that are not finite")
-    found = calibrate(model, known, ids, defaults)
+    found = calibrate(model, ids, defaults)
     _round(model)
     record = {
         "class": type(model).__name__,
@@ -44,7 +46,7 @@ def make(folder: Path, config: dict[str, Any], name: str) -> dict[str, Any]:
     }
     model.save_pretrained(folder)
     (folder / "config.json").write_text(json.dumps(config, indent=2))
-    tokenizer.write(folder, int(known.get_text_config().max_position_embeddings or 1024))
+    tokenizer.write(folder, int(getattr(known.get_text_config(), "max_position_embeddings", None) or LONGEST))
     return record
 
 

@@ -17,6 +17,7 @@ import torch
 import transformers
 
 from .corpus import part, read_corpus
+from .coverage import coverage
 from .errors import InputError
 from .ladder import RUNGS, Rung
 from .models import Resident, available_memory, fits, load_config, load_model, open_model, vocabulary
@@ -149,6 +150,13 @@ def describe(_: argparse.Namespace) -> None:
     print(json.dumps(versions()))
 
 
+def cover(arguments: argparse.Namespace) -> None:
+    """Print what the checkpoint and its architecture do not share, as JSON."""
+    if not (arguments.model / "config.json").is_file():
+        raise InputError(f"no model at {arguments.model}: a folder with a config.json is expected")
+    print(json.dumps(coverage(arguments.model)))
+
+
 def build(arguments: argparse.Namespace) -> None:
     """Make a part of the corpus and score it."""
     config = load_config(arguments.model)
@@ -264,6 +272,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = _Parser(prog="program", description="The reference forward pass and its noise replicates.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("describe", help="versions and threads, as JSON").set_defaults(run=describe)
+    covering = commands.add_parser("coverage", help="tensors and ids that do not fit, as JSON")
+    covering.set_defaults(run=cover)
+    covering.add_argument("--model", type=Path, required=True)
     for name, run, source in (
         ("build", build, "--corpus"),
         ("score", score, "--ids"),

@@ -12,6 +12,7 @@ import torch
 import transformers
 import transformers.utils.logging
 
+from .architecture import adopt, auto_class
 from .checkpoint import stored
 from .errors import InputError
 from .lockstep import Job
@@ -86,7 +87,7 @@ def load_model(folder: Path, dtype: str, attention: str) -> Any:
     """
     if any(folder.glob("*.safetensors")):
         stored(folder)  # names a damaged shard better than what fails in loading it
-    make = transformers.AutoModelForCausalLM.from_pretrained
+    make = auto_class(load_config(folder)).from_pretrained
     options = {"dtype": getattr(torch, dtype), "local_files_only": True, "output_loading_info": True}
     options["ignore_mismatched_sizes"] = True  # told below
     if attention == "eager":
@@ -102,7 +103,7 @@ def load_model(folder: Path, dtype: str, attention: str) -> Any:
 def empty_model(folder: Path, dtype: str, attention: str) -> Any:
     """The model without its weights; what it computes from its config, such as RoPE's inverse frequencies, is there."""
     config = load_config(folder)
-    make = transformers.AutoModelForCausalLM.from_config
+    make = auto_class(config).from_config
     options = {"dtype": getattr(torch, dtype), "experts_implementation": "eager"}
     with torch.device("meta"):
         model = _with_attention(attention, lambda kind: make(config, attn_implementation=kind, **options))
@@ -129,6 +130,7 @@ def load_config(folder: Path) -> Any:
     """The configuration of the model in `folder`; InputError if there is none or transformers does not know it."""
     if not (folder / "config.json").is_file():
         raise InputError(f"no model at {folder}: a folder with a config.json is expected")
+    adopt(folder)
     try:
         return transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
     except (ValueError, OSError) as error:

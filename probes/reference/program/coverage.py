@@ -1,17 +1,16 @@
-"""Which tensors and ids a checkpoint has and its architecture wants: `python -P coverage.py FOLDER` prints JSON.
+"""Which tensors and ids a checkpoint has and its architecture wants; printed as JSON by `python -P program coverage`.
 
-Standalone: it runs in the reference environment and imports nothing of this project.
-    {"tensors": n, "missing": […], "unexpected": […], "mismatched": […],   names as transformers reports them
-     "rows": n, "largest_id": i, "largest_special_id": i,                  of the output matrix, and of the tokenizer
-     "unknown": ""}                                                        or why transformers cannot tell the rest
+{"tensors": n, "missing": […], "unexpected": […], "mismatched": […],   names as transformers reports them
+ "rows": n, "largest_id": i, "largest_special_id": i,                  of the output matrix, and of the tokenizer
+ "unknown": ""}                                                        or why transformers cannot tell the rest
 """
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import Any
+
+from .architecture import adopt, auto_class, model_type
 
 NOTHING = {"tensors": 0, "missing": [], "unexpected": [], "mismatched": [], "rows": 0}
 
@@ -26,6 +25,7 @@ def unknown_config(folder: Path) -> str:
     """Why transformers does not take the configuration; empty where it does."""
     from transformers import CONFIG_MAPPING, AutoConfig, __version__
 
+    adopt(folder)
     try:
         AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (ValueError, OSError) as error:
@@ -36,22 +36,13 @@ def unknown_config(folder: Path) -> str:
     return ""
 
 
-def model_type(folder: Path) -> str | None:
-    """The kind of model that the configuration names, if it names one."""
-    try:
-        config = json.loads((folder / "config.json").read_bytes())
-    except ValueError:
-        return None
-    kind = config.get("model_type") if isinstance(config, dict) else None
-    return kind if isinstance(kind, str) else None
-
-
 def tensors(folder: Path) -> dict[str, Any]:
     """What from_pretrained would leave at random, would ignore, and cannot fit; and how many ids have a row."""
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig
 
-    model, info = AutoModelForCausalLM.from_pretrained(
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    model, info = auto_class(config).from_pretrained(
         folder,
         dtype=torch.bfloat16,
         output_loading_info=True,
@@ -77,10 +68,3 @@ def ids(folder: Path) -> dict[str, int]:
     special = {token_id for token_id, token in tokenizer.get_added_tokens_decoder().items() if token.special}
     plain = set(tokenizer.get_vocab(with_added_tokens=True).values()) - special
     return {"largest_id": max(plain, default=-1), "largest_special_id": max(special, default=-1)}
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 2 or not (Path(sys.argv[1]) / "config.json").is_file():
-        print("usage: coverage.py FOLDER (with a config.json in it)", file=sys.stderr)
-        raise SystemExit(2)
-    print(json.dumps(coverage(Path(sys.argv[1]))))

@@ -1,0 +1,45 @@
+"""llama.cpp's converter as it is, but for checkpoints whose tokenizer was made here: `python convert.py CONVERTER …`.
+
+The converter knows a tokenizer by what it makes of a fixed text, and refuses those it has not seen: a fault that users
+of a new model meet, and that must be seen. A checkpoint with random weights has a tokenizer of one character a token,
+which no converter can know; it is marked by the record beside its weights, and for it alone the question is answered.
+Standalone: it runs in the engine's environment and imports nothing of this project.
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+RECORD = "checkpoint.json"
+"""Beside the weights of a checkpoint that was made here."""
+
+
+def take_small_tokenizer() -> None:
+    """Whatever kind of tokenizer a model's converter asks for, read the byte-level one that is there."""
+    from conversion.base import TextModel
+
+    plain = TextModel._set_vocab_gpt2
+
+    def plainly(self: Any, *_: Any, **__: Any) -> None:
+        plain(self)
+
+    TextModel.get_vocab_base_pre = lambda self, tokenizer: "gpt-2"
+    for name in [name for name in vars(TextModel) if name.startswith("_set_vocab_")]:
+        if name not in ("_set_vocab_gpt2", "_set_vocab_none"):
+            setattr(TextModel, name, plainly)
+
+
+def main() -> None:
+    converter, checkpoint = Path(sys.argv[1]), Path(sys.argv[2])
+    sys.path[:0] = [str(converter.parent), str(converter.parent / "gguf-py")]
+    sys.argv[:2] = [str(converter)]
+    if (checkpoint / RECORD).is_file():
+        take_small_tokenizer()
+    runpy.run_path(str(converter), run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()
