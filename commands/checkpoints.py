@@ -17,6 +17,7 @@ from probes.checkpoints import recipes, tiny
 from probes.checkpoints.recipes import Recipe
 from probes.checkpoints.shrink import shrink
 from runners import environments
+from runners.host import Host
 
 app = typer.Typer()
 
@@ -49,7 +50,8 @@ def checkpoint(
     if recipe_file is not None:
         recipe_file.write_text(recipes.to_toml(recipe))
     environment = environments.build(REFERENCE, load.PACKAGED / f"requirements/{REFERENCE}.txt", say=_say)
-    found = tiny.checkpoint(f"{recipes.PREFIX}{name}", recipe.whole_config(), environment, _say)
+    with Host(environment.python) as host:
+        found = tiny.checkpoint(f"{recipes.PREFIX}{name}", recipe.whole_config(), environment, host, _say)
     tiny.copy_to(found, folder)
     _tell(recipe, tiny.made(found.folder), folder)
 

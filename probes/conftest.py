@@ -78,6 +78,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[CELL_START] = {}
 
 
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if SESSION in config.stash:
+        config.stash[SESSION].close()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Every pytest-xdist worker writes into the same run."""

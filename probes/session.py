@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -38,8 +39,10 @@ from probes.reference.stage import Reference
 from probes.stopwatch import ENVIRONMENT, HARNESS, REFERENCE, STARTUP, Stopwatch
 from runners import attach, daemon, docker, failure, leases, preflight, prepare, venv
 from runners import registry as engine_registry
-from runners.engine import SHIMS, Launch, Server, ready_deadline_s
+from runners.engine import SHIMS as SHIMS
+from runners.engine import Environment, Launch, Server, ready_deadline_s
 from runners.environments import Say
+from runners.host import Host
 from runners.limits import Limits, limits
 from runners.models import Checkpoint
 from runners.prepare import Prepared
@@ -129,6 +132,8 @@ class Session:
         self.engines = engine_registry.engines()
         self.probes = probe_registry.probes()
         self.matrix = load.load(Path(options.matrix), engines=self.engines, probes=self.probes, models=recipes.models())
+        self._hosts: dict[Path, Host] = {}
+        self._lock = threading.Lock()
         self.attached = read_json(Path(options.attached), Attached) if options.attached else None
 
     @cached_property
@@ -162,11 +167,22 @@ class Session:
             return Launcher(name="venv", why="no Docker daemon answers")
         return Launcher(name="docker", why=f"Docker Engine {version} answers")
 
+    def host(self, environment: Environment) -> Host:
+        """The interpreter of an environment of the reference, for what is small."""
+        with self._lock:
+            return self._hosts.setdefault(environment.folder, Host(environment.python))
+
+    def close(self) -> None:
+        """End what stays up between calls; another call starts it anew."""
+        for host in self._hosts.values():
+            host.close()
+
     def checkpoint(self, model: Model, say: Say = lambda line: None) -> Checkpoint:
         """The model's Hugging Face folder."""
         if isinstance(model.source, RecipeSource):
             environment = prepare.reference_environment(self.matrix, model, say)
-            return tiny.checkpoint(model.id, recipes.named(model.source.recipe).whole_config(), environment, say)
+            config = recipes.named(model.source.recipe).whole_config()
+            return tiny.checkpoint(model.id, config, environment, self.host(environment), say)
         return prepare.checkpoint(self.matrix, model, say)
 
     def reference(self, cell: Cell, source: Checkpoint, watch: Stopwatch, say: Say = lambda line: None) -> Reference:
@@ -178,6 +194,7 @@ class Session:
             workload=cell.device.workload,
             watch=watch,
             say=say,
+            host=self.host(environment),
             dtype="float32" if cell.dtype == "float32" else "bfloat16",
         )
 

@@ -29,7 +29,7 @@ def stage(session: Session, board: Board) -> dict[str, float]:
     cells = [planned.cell for planned in session.plan if planned.excluded is None]
     releases = {cell.release.id: cell for cell in cells} if session.attached is None else {}
     started = time.monotonic()
-    with board.live(), ThreadPoolExecutor() as pool, _stopping_children():
+    with board.live(), ThreadPoolExecutor() as pool, _stopping_children(session):
         checkpoints = _checkpoints(session, cells, board, pool)
         environments = [pool.submit(_environment, session, cell, board) for cell in releases.values()]
         for future in environments:
@@ -47,7 +47,7 @@ def prefetch(session: Session, cells: Sequence[Cell], board: Board) -> dict[str,
 
     Returns checkpoints by model, None: it failed.
     """
-    with board.live(), ThreadPoolExecutor() as pool, _stopping_children():
+    with board.live(), ThreadPoolExecutor() as pool, _stopping_children(session):
         checkpoints = _checkpoints(session, cells, board, pool)
         _references(session, cells, checkpoints, board)
     return {name: future.result() for name, future in checkpoints.items()}
@@ -69,13 +69,15 @@ def _references(
 
 
 @contextmanager
-def _stopping_children() -> Iterator[None]:
+def _stopping_children(session: Session) -> Iterator[None]:
     """On an interrupt, end what the threads wait for; the pool would wait for a whole compilation otherwise."""
     try:
         yield
     except BaseException:
         signals.stop_children()
         raise
+    finally:
+        session.close()
 
 
 def _environment(session: Session, cell: Cell, board: Board) -> None:

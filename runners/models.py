@@ -171,13 +171,21 @@ def run_program(python: Path, *arguments: str, deadline_s: float = CONVERSION_DE
         )
     except subprocess.TimeoutExpired:
         raise Infrastructure(f"{Path(arguments[0]).name} did not end within {deadline_s:.0f} s") from None
-    if done.returncode == 0:
-        return done.stdout
-    name = next((Path(word).name for word in arguments if not word.startswith("-")), arguments[0])
-    last = (done.stderr.strip().splitlines() or ["(it said nothing)"])[-1]
-    kind = WrongInput if done.returncode == 2 else Infrastructure
-    error = kind(f"{name} exited with code {done.returncode}: {last}")
-    error.add_note(done.stderr[-8000:])
+    return output_of(Path(_first_path(arguments)), done.returncode, done.stdout, done.stderr)
+
+
+def _first_path(arguments: Sequence[str]) -> str:
+    return next((word for word in arguments if not word.startswith("-")), arguments[0])
+
+
+def output_of(program: Path, code: int, output: str, errors: str) -> str:
+    """What a program printed where it succeeded; raises WrongInput where it exited 2, else Infrastructure."""
+    if code == 0:
+        return output
+    last = (errors.strip().splitlines() or ["(it said nothing)"])[-1]
+    kind = WrongInput if code == 2 else Infrastructure
+    error = kind(f"{program.name} exited with code {code}: {last}")
+    error.add_note(errors[-8000:])
     raise error
 
 

@@ -13,9 +13,10 @@ import msgspec
 
 from matrix.cells import Record
 from probes.checkpoints.shrink import Config
-from runners import cache, models
+from runners import cache
 from runners.engine import Environment
 from runners.environments import Say
+from runners.host import Host
 from runners.models import Checkpoint
 
 PROGRAM = Path(__file__).parent / "program"
@@ -35,8 +36,10 @@ class Made(Record, frozen=True, kw_only=True):
     seconds: float
 
 
-def checkpoint(name: str, config: Config, environment: Environment, say: Say = lambda line: None) -> Checkpoint:
-    """The tiny checkpoint of a shrunk config, made where it is not in the cache yet.
+def checkpoint(
+    name: str, config: Config, environment: Environment, host: Host, say: Say = lambda line: None
+) -> Checkpoint:
+    """The tiny checkpoint of a shrunk config, made by a host of that environment where it is not in the cache yet.
 
     Raises WrongInput where transformers has no class for it, Infrastructure where making it fails otherwise.
     """
@@ -51,9 +54,7 @@ def checkpoint(name: str, config: Config, environment: Environment, say: Say = l
         with tempfile.TemporaryDirectory() as beside:
             source = Path(beside) / "config.json"
             source.write_text(given)
-            models.run_program(
-                environment.python, "-P", str(PROGRAM), "--config", str(source), "--name", name, "--out", str(folder)
-            )
+            host.run(PROGRAM, "--config", str(source), "--name", name, "--out", str(folder))
 
     folder = cache.ensure("models", f"{name}-{key[:16]}", make, label=name)
     return Checkpoint(folder=folder, digest=key)

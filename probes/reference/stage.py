@@ -19,6 +19,7 @@ from probes.stopwatch import REFERENCE, Stopwatch
 from runners import cache, models
 from runners.engine import Environment
 from runners.environments import Say
+from runners.host import Host
 from runners.models import Checkpoint
 
 HERE = Path(__file__).parent
@@ -39,6 +40,9 @@ SIZES = ("--first", "--sequences", "--length")
 SLOWEST_BYTES_S = 50e6
 """Of weights that the disk delivers, by the checkpoint's size: a model read part by part is read some ten times."""
 
+
+HOSTED_BYTES = 2**27
+"""A checkpoint up to this size is computed in less time than an interpreter takes to import torch."""
 
 SHOWN = 3
 """Tensor names that fit into a sentence."""
@@ -100,6 +104,8 @@ class Reference(Record, frozen=True, kw_only=True):
     workload: Workload
     watch: Stopwatch
     say: Say = lambda line: None
+    host: Host | None = None
+    """Where the program runs for a small checkpoint; None: in a process of its own."""
     dtype: str = "bfloat16"
     """What the engine computes in, and so its noise replicates: bfloat16 or float32."""
 
@@ -149,9 +155,7 @@ class Reference(Record, frozen=True, kw_only=True):
 
         def build(folder: Path) -> None:
             self.say("reference: checking the checkpoint's tensors")
-            answer = models.run_program(
-                self.environment.python, "-P", str(PROGRAM), "coverage", "--model", str(self.checkpoint.folder)
-            )
+            answer = self._program("coverage", "--model", str(self.checkpoint.folder))
             (folder / "coverage.json").write_text(answer.strip().splitlines()[-1])
 
         key = self._key("coverage", tuple(path.read_bytes() for path in COVERAGE))
@@ -175,12 +179,17 @@ class Reference(Record, frozen=True, kw_only=True):
     def _run(self, folder: Path, command: str, *arguments: str) -> None:
         work = folder / "work"  # what a stopped run has done; the cache keeps it for the next one
         work.mkdir(exist_ok=True)
-        models.run_program(
-            self.environment.python, "-P", str(PROGRAM), command, "--model", str(self.checkpoint.folder),
+        self._program(
+            command, "--model", str(self.checkpoint.folder),
             "--out", str(folder / "table.npz"), "--work", str(work), "--top-k", str(TOP_K), *arguments,
-            deadline_s=models.CONVERSION_DEADLINE_S + self.checkpoint.size / SLOWEST_BYTES_S,
         )  # fmt: skip
         shutil.rmtree(work)
+
+    def _program(self, *arguments: str) -> str:
+        deadline_s = models.CONVERSION_DEADLINE_S + self.checkpoint.size / SLOWEST_BYTES_S
+        if self.host is not None and self.checkpoint.size <= HOSTED_BYTES:
+            return self.host.run(PROGRAM, *arguments, deadline_s=deadline_s)
+        return models.run_program(self.environment.python, "-P", str(PROGRAM), *arguments, deadline_s=deadline_s)
 
     def _table(self, command: str, asked: tuple[bytes, ...], build: Callable[[Path], None]) -> Table:
         program = tuple(path.read_bytes() for path in sorted(PROGRAM.glob("*.py")))

@@ -52,7 +52,7 @@ def make(folder: Path, config: dict[str, Any], name: str) -> dict[str, Any]:
 
 def sample_ids(name: str, vocabulary: int) -> torch.Tensor:
     """[SEQUENCES, LENGTH] of plain tokens to calibrate with."""
-    drawn = generator(name, "ids").integers(SPECIAL_TOKENS, vocabulary, (SEQUENCES, LENGTH))
+    drawn = generator(name, "ids").integers(SPECIAL_TOKENS, vocabulary - 1, (SEQUENCES, LENGTH))
     return torch.from_numpy(np.ascontiguousarray(drawn))
 
 

@@ -85,7 +85,9 @@ def _draw(name: str, module: nn.Module, tensor: torch.Tensor, text: Any, rng: np
 
 
 def _rows(normal: Array) -> Array:
+    """Rows of a vocabulary: those of special tokens, and the last, which the tokenizer does not have, are small."""
     normal[:SPECIAL_TOKENS] *= SPECIAL_SCALE
+    normal[-1] *= SPECIAL_SCALE
     return normal
 
 

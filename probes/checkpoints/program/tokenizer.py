@@ -11,7 +11,9 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-SIZE = 128
+SIZE = 127
+"""One less than the model has rows: an id at the very end is where engines' own sentinels lie (SGLang 0.5.23 reports
+the last one of a vocabulary as id 0)."""
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", *(f"<media{number}>" for number in range(12)))
 FIRST_PRINTABLE, LAST_PRINTABLE = 0x20, 0x7E
 

@@ -16,9 +16,11 @@ def adopt(folder: Path) -> None:
     from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM
 
     kind, name = model_type(folder), _named_class(folder)
-    known = getattr(transformers, name, None) if name else None
-    base = getattr(known, "config_class", None)
-    if kind is None or kind in CONFIG_MAPPING or base is None:
+    if kind is None or kind in CONFIG_MAPPING or name is None:
+        return
+    known: Any = getattr(transformers, name, None)
+    base: Any = getattr(known, "config_class", None)
+    if base is None:
         return
     own = type(base.__name__, (base,), {"model_type": kind})
     AutoConfig.register(kind, own)

@@ -94,17 +94,19 @@ def drawn(model: Any, tokenizer: Any, tables: dict[str, Any], draws: Sequence[in
     for group in groups(len(draws), SAMPLE_BATCH):
         some = [draws[place] for place in group]
         generators = [torch.Generator().manual_seed(seed + draw) for draw in some]
-        sequences += _sample(model, [openings[draw % len(openings)] for draw in some], length, generators)
+        some_openings = [openings[draw % len(openings)] for draw in some]
+        sequences += _sample(model, some_openings, length, generators, known=len(tokenizer))
     return Corpus(sequences, ["on-policy"] * len(draws))
 
 
-def _sample(model: Any, openings: list[Ids], length: int, generators: Sequence[Any]) -> list[Ids]:
+def _sample(model: Any, openings: list[Ids], length: int, generators: Sequence[Any], known: int) -> list[Ids]:
+    """Of the `known` ids that the tokenizer has: no text gives those of further rows of the output matrix."""
     rows = [opening[:1] for opening in openings]
     cache = None
     for step in range(1, length):
         output = model(input_ids=torch.tensor([row[-1:] for row in rows]), past_key_values=cache, use_cache=True)
         cache = output.past_key_values
-        probabilities = torch.softmax(output.logits[:, -1].float(), dim=-1)
+        probabilities = torch.softmax(output.logits[:, -1, :known].float(), dim=-1)
         for row, opening, chances, generator in zip(rows, openings, probabilities, generators, strict=True):
             given = step < len(opening)
             row.append(opening[step] if given else int(torch.multinomial(chances, 1, generator=generator)))
