@@ -27,6 +27,7 @@ from commands.options import (
     refuse,
     session_options,
 )
+from matrix.errors import WrongInput
 from matrix.results import Status, write_json
 from probes import rejudge, stage, verify
 from probes.session import Options, Session, new_run_id
@@ -58,13 +59,18 @@ def run(
     ),
     workers: Annotated[int, typer.Option("-n", "--workers", help="Cells at once; speed means little above 1.")] = 1,
     night: NightOption = None,
+    resume: Annotated[
+        str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped: its id.")
+    ] = None,
 ) -> None:
     """Start every engine of the plan, ask every probe, write results, site and JUnit XML, and print the grid.
 
     Exit status: 0 as expected, 1 an unexpected failure of an engine, 2 wrong input, 3 something could not be measured.
     """
-    folder = results.resolve() / new_run_id()
+    folder = results.resolve() / (resume or new_run_id())
     options = session_options(matrix, profile, select, launcher=launcher, run=str(folder), night=night)
+    if resume is not None:
+        options = _rest_of(folder, options)
     raise SystemExit(_run(options, results, site, junit_file, workers))
 
 
@@ -84,6 +90,18 @@ def _run(options: Options, results: Path, site: Path, junit_file: Path, workers:
         reap_room.reap_run(session.run.name)
     _report(session.run, staged, time.monotonic() - started, results, site, junit_file)
     return _status(code, session.run)
+
+
+def _rest_of(folder: Path, options: Options) -> Options:
+    """The same with those cells alone that the run has not finished; raises WrongInput where there is nothing to do."""
+    if not folder.is_dir():
+        raise WrongInput(f"--resume: no run in {folder}")
+    session = Session(options)
+    done = store.read_run(folder).finished(tuple(session.probes))
+    rest = tuple(planned.cell.id for planned in session.plan if planned.cell.id not in done)
+    if not rest:
+        raise WrongInput(f"--resume: every cell of profile {options.profile!r} is finished in {folder}")
+    return msgspec.structs.replace(options, select=rest)
 
 
 def _keep_budget() -> None:

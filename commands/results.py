@@ -13,7 +13,7 @@ from commands.options import NightOption, ResultsOption, SiteOption, SummaryOpti
 from matrix.results import write_bytes
 from probes import arbitrate
 from reports import collect as collecting
-from reports import markdown, outcome, render, store
+from reports import markdown, microscope, outcome, render, store
 from reports import site as sites
 from reports import summary as summaries
 from reports.bugs import draft as drafting
@@ -49,6 +49,9 @@ def collect(
 def grid(
     results: ResultsOption = Path("results"),
     site: SiteOption = Path("site"),
+    microscope_file: Annotated[
+        Path | None, typer.Option("--microscope", metavar="FILE", help="Also write what tiny checkpoints have shown.")
+    ] = None,
     markdown_file: Annotated[
         Path | None, typer.Option("--markdown", metavar="FILE", help="Also write the newest run as Markdown.")
     ] = None,
@@ -65,6 +68,9 @@ def grid(
     made_at = dt.datetime.now(dt.UTC)
     shown = sites.page(found, made_at=made_at)
     out.print(render.terminal(shown.grid))
+    if microscope_file is not None:
+        machines = sorted({result.provenance.machine for result in found.results})
+        write_bytes(microscope_file, microscope.render(shown.grid, machines, made_at=made_at).encode())
     if markdown_file is not None:
         last = [run for run in found.runs if run.results][-1]
         squares = make_grid(store.standing(last.results))

@@ -19,6 +19,10 @@ class EngineCrashed(ReadinessError):
     """The engine ended or broke, and its own words or its own signal are the evidence."""
 
 
+ARCHITECTURE_UNKNOWN = "does not know the architecture"
+"""How the sentence about such an engine begins."""
+
+
 class ArchitectureUnknown(ReadinessError):
     """The engine says that it does not know the model's architecture."""
 

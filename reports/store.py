@@ -29,6 +29,18 @@ class Run(Record, frozen=True, kw_only=True):
     problems: tuple[str, ...]
     """Files that could not be read, and why."""
 
+    def finished(self, probes: Collection[str]) -> set[str]:
+        """Cells that need not be run again: every probe has answered, or cannot since the engine broke before it."""
+        by_cell: dict[str, dict[str, Status]] = {}
+        for result in self.results:
+            by_cell.setdefault(result.cell_id, {})[result.probe] = result.verdict.status
+        return {cell for cell, found in by_cell.items() if set(found) >= set(probes) and _finished(found.values())}
+
+
+def _finished(statuses: Collection[Status]) -> bool:
+    broke = any(status.blames_engine for status in statuses)
+    return all(status.measured or (broke and status is Status.NOTRUN) for status in statuses)
+
 
 class Store(Record, frozen=True, kw_only=True):
     """A folder of results: its runs, and the nights that most of them belong to."""

@@ -12,6 +12,7 @@ import signal
 from pathlib import Path
 
 from matrix.errors import (
+    ARCHITECTURE_UNKNOWN,
     ArchitectureUnknown,
     EngineBrokeProtocol,
     EngineCrashed,
@@ -112,7 +113,7 @@ def _blame(exit_code: int, log: str, what: str) -> ReadinessError:
     if exit_code == -signal.SIGKILL and not ENGINES_OWN_WORDS.search(log):
         return Infrastructure(f"{what} without a word of its own: out of memory on the host, or killed from outside")
     if UNKNOWN_ARCHITECTURE.search(log):
-        return ArchitectureUnknown(f"does not know the architecture: {_line_of(UNKNOWN_ARCHITECTURE, log)}")
+        return ArchitectureUnknown(f"{ARCHITECTURE_UNKNOWN}: {_line_of(UNKNOWN_ARCHITECTURE, log)}")
     if NETWORK_WANTED.search(log):
         return NeedsNetwork(f"{what}: it needs the network at run time though its model is local")
     if ENGINES_OWN_WORDS.search(log):

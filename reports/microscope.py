@@ -1,0 +1,117 @@
+"""The page of the microscope: every architecture on every engine, by tiny checkpoints in float32."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Sequence
+
+from matrix.cells import Model, RecipeSource
+from matrix.errors import ARCHITECTURE_UNKNOWN
+from matrix.results import Result, Status
+from reports.grid import Grid, Square
+from reports.markdown import row
+
+SHOWN = 300
+"""Characters of a sentence in a list of findings; the whole of it stands in the results."""
+
+
+def squares_of(grid: Grid) -> list[Square]:
+    """Those of tiny checkpoints."""
+    return [square for square in grid.squares if isinstance(_model(square).source, RecipeSource)]
+
+
+def render(grid: Grid, machines: Sequence[str], *, made_at: dt.datetime) -> str:
+    """One document: what was asked, the table, and a sentence for every square that is not right."""
+    squares = squares_of(grid)
+    releases = sorted({square.release for square in squares})
+    by_model: dict[str, dict[str, Square]] = {}
+    for square in squares:
+        by_model.setdefault(square.model, {})[square.release] = square
+    classes = {_model(square).architecture for square in squares}
+    lines = [
+        "# The microscope",
+        "",
+        f"Made by `readiness grid --microscope` on {made_at:%Y-%m-%d} from runs of `readiness run --profile "
+        "microscope`. Not written by hand.",
+        "",
+        "Each row is a checkpoint with random weights in the architecture of a published model, shrunk in size only; "
+        "each engine computes it in float32, and its logprobs are compared with those of the reference. A figure is "
+        "the larger of prefill and decode in units of float32's own rounding. A square says whether the engine "
+        "computes this architecture rightly; it says nothing of the released weights, of their dtype, or of speed.",
+        "",
+        f"{len(by_model)} checkpoints, {len(classes)} classes. Machine: {'; '.join(machines) or 'none'}.",
+        "",
+        *_totals(squares, releases),
+        "",
+        row(["checkpoint", "class", *releases]),
+        row(["---"] * (2 + len(releases))),
+        *(_line(name, found, releases) for name, found in sorted(by_model.items())),
+        "",
+        "A name with * is asked about text alone: the class has parts for other media, which are built and never run.",
+        "",
+        "## What is not right, and why",
+        "",
+        *(_sentence(square) for square in squares if not _right(square)),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _model(square: Square) -> Model:
+    return square.results[0].cell.model
+
+
+def _right(square: Square) -> bool:
+    return square.colour == "right"
+
+
+def _totals(squares: Sequence[Square], releases: Sequence[str]) -> list[str]:
+    lines = [row(["engine", "right", "wrong", "absent", "skipped", "grey"]), row(["---", *["---:"] * 5])]
+    for release in releases:
+        kinds = Counter(_kind(square) for square in squares if square.release == release)
+        lines.append(row([release, *(str(kinds[kind]) for kind in ("right", "wrong", "absent", "skipped", "grey"))]))
+    return lines
+
+
+def _kind(square: Square) -> str:
+    statuses = {result.verdict.status for result in square.results}
+    if _right(square):
+        return "right"
+    if any(result.verdict.reason.startswith(ARCHITECTURE_UNKNOWN) for result in square.results):
+        return "absent"
+    if any(status.blames_engine for status in statuses):
+        return "wrong"
+    return "skipped" if statuses == {Status.SKIP} else "grey"
+
+
+def _line(name: str, found: dict[str, Square], releases: Sequence[str]) -> str:
+    model = _model(next(iter(found.values())))
+    star = "\\*" if model.text_only else ""
+    return row([f"{name}{star}", f"`{model.architecture}`", *(_mark(found.get(release)) for release in releases)])
+
+
+def _mark(square: Square | None) -> str:
+    if square is None:
+        return "not asked"
+    kind = _kind(square)
+    if kind != "right":
+        return {"wrong": "**wrong**", "absent": "0 absent", "skipped": "skip", "grey": "grey"}[kind]
+    times = _times(square.results)
+    return f"{square.level} {square.level_name}" + (f" {times:.2g} x" if times is not None else "")
+
+
+def _times(results: Sequence[Result]) -> float | None:
+    """The largest difference over float32's own rounding, of prefill and decode."""
+    found = []
+    for numbers in (result.verdict.numbers for result in results if result.probe == "correctness"):
+        for stratum in ("prefill", "decode"):
+            for size in ("rms", "largest"):
+                own, noise = numbers.get(f"{stratum}_{size}"), numbers.get(f"{stratum}_noise_{size}")
+                found += [own / noise] if own is not None and noise else []
+    return max(found, default=None)
+
+
+def _sentence(square: Square) -> str:
+    why = square.blocked_by if len(square.blocked_by) <= SHOWN else f"{square.blocked_by[:SHOWN]} …"
+    return f"- `{square.model}` on `{square.release}`, {_kind(square)}: {why}"
