@@ -50,9 +50,9 @@ OUR_DOING = (
 UNKNOWN_ARCHITECTURE = re.compile(
     r"Model architectures \[.*\] (?:are not supported for now|failed to be inspected)|was supported in vLLM until v"
     r"|has no SGlang implementation and the Transformers implementation is not compatible"
-    r"|unknown model architecture: '|Architecture '?\w+'? not supported!"
+    r"|unknown model architecture: '|Architecture '?\w+'? not supported!|Model \w+ is not supported$"
     r"|but Transformers does not recognize this architecture",
-    re.I,
+    re.I | re.M,
 )
 """Engines' own words for an architecture that they do not know."""
 

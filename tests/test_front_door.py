@@ -281,6 +281,24 @@ def test_show_and_grid_read_results_alone(environment: dict[str, str], tables: P
     assert (tmp_path / "again" / "index.html").is_file()
 
 
+def test_a_run_that_was_stopped_goes_on_where_it_was(environment: dict[str, str], tables: Path, tmp_path: Path) -> None:
+    """Cells that are finished are left as they are; of the others nothing is lost but what was not measured."""
+    select = ("--matrix", tables, "--select", "fake-0.0.1*")
+    assert readiness(environment, tmp_path, "run", *select).returncode == 0
+    (run,) = [path for path in (tmp_path / "results").iterdir() if path.is_dir()]
+    finished = readiness(environment, tmp_path, "run", *select, "--resume", run.name)
+    assert finished.returncode == 2
+    assert "is finished" in " ".join(finished.stderr.split())
+    (cut,) = run.glob("*/correctness.result.json")
+    cut.unlink()
+    before = [path.name for path in (tmp_path / "results").iterdir()]
+    assert readiness(environment, tmp_path, "run", *select, "--resume", run.name).returncode == 0
+    assert cut.is_file()
+    assert [path.name for path in (tmp_path / "results").iterdir()] == before
+    unknown = readiness(environment, tmp_path, "run", *select, "--resume", "nowhere")
+    assert (unknown.returncode, "no run in" in " ".join(unknown.stderr.split())) == (2, True)
+
+
 KEY = "sesame"
 
 

@@ -117,3 +117,26 @@ def test_only_an_answer_to_every_probe_makes_a_cell_measured(tmp_path: Path) -> 
     assert found.measured("7", probes) == {good.id}
     assert found.measured("7", (*probes, "state")) == set()
     assert found.measured("8", probes) == set()
+
+
+@pytest.mark.parametrize(
+    ("loading", "correctness", "finished"),
+    [
+        (Status.PASS, Status.PASS, True),
+        (Status.PASS, Status.UNDECIDED, True),
+        (Status.SKIP, Status.SKIP, True),
+        (Status.CRASH, Status.NOTRUN, True),
+        (Status.PASS, Status.NOTRUN, False),
+        (Status.PASS, Status.ERROR, False),
+        (Status.PASS, None, False),
+    ],
+)
+def test_a_cell_is_finished_when_asking_again_would_give_the_same(
+    tmp_path: Path, loading: Status, correctness: Status | None, finished: bool
+) -> None:
+    """A run that goes on leaves it alone; what was cut off or was our doing is asked once more."""
+    folder = tmp_path / "20260102T000000Z-abcdef"
+    write_result(folder, result("loading", loading))
+    if correctness is not None:
+        write_result(folder, result("correctness", correctness))
+    assert (cell().id in store.read_run(folder).finished(("loading", "correctness"))) is finished

@@ -21,6 +21,7 @@ TRACEBACK = 'Traceback (most recent call last):\n  File "x.py", line 1\nValueErr
         (errors.EngineCrashed("x"), Status.CRASH),
         (errors.EngineTimedOut("x"), Status.TIMEOUT),
         (errors.EngineBrokeProtocol("x"), Status.FAIL),
+        (errors.ArchitectureUnknown("x"), Status.FAIL),
         (errors.NonFiniteAnswer("x"), Status.FAIL),
         (errors.PrerequisiteNotMet("x"), Status.NOTRUN),
         (errors.NotSupported("x"), Status.SKIP),
@@ -64,6 +65,24 @@ def test_every_exception_has_one_status(error: Exception, status: Status) -> Non
 def test_the_table_of_blame(code: int, log: str, kind: type[Exception]) -> None:
     """Exit code and log decide together: words of the machine's faults first, then signals, then the engine's words."""
     assert type(failure.explain_exit(code, log, while_doing="loading")) is kind
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "  Value error, Model architectures ['NewForCausalLM'] are not supported for now. Supported architectures: …",
+        "ValueError: NewForCausalLM has no SGlang implementation and the Transformers implementation is not compatible",
+        "ERROR:hf-to-gguf:Model NewForCausalLM is not supported",
+        "NotImplementedError: Architecture 'NewForCausalLM' not supported!",
+        "error loading model: error loading model architecture: unknown model architecture: 'new'",
+        "ValueError: … has model type `new` but Transformers does not recognize this architecture.",
+    ],
+)
+def test_an_engine_that_does_not_know_an_architecture_is_told_apart(words: str) -> None:
+    """In the engine's own words, whatever traceback stands around them."""
+    error = failure.explain_exit(1, f"{TRACEBACK}\n{words}\nRuntimeError: engine failed", while_doing="loading")
+    assert isinstance(error, errors.ArchitectureUnknown)
+    assert str(error) == f"does not know the architecture: {words.strip()}"
 
 
 def test_a_death_carries_its_log() -> None:
