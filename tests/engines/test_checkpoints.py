@@ -1,0 +1,88 @@
+"""Tiny checkpoints are made of recipes and of unseen configs, alike every time, and engines can be judged on them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from probes.checkpoints import recipes, tiny
+from runners.host import Host
+
+pytestmark = pytest.mark.engine
+
+RECIPES = ("llama-3.2-1b-instruct", "deepseek-v3.1", "gpt-oss-20b")
+"""Tied; latent attention and grouped experts with a bias; sinks, a window and scaled RoPE."""
+
+
+def readiness(folder: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    command = (sys.executable, "-m", "readiness", *map(str, words))
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_checkpoint_is_the_same_every_time_and_every_tensor_of_it_shows(
+    reference_python: Path, tmp_path: Path, name: str
+) -> None:
+    """Bit for bit; and no tensor could be lost without being seen."""
+    config = recipes.named(name).whole_config()
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    for place in ("one", "other"):
+        (tmp_path / place).mkdir()
+        with Host(reference_python) as host:
+            host.run(
+                tiny.PROGRAM, "--config", str(tmp_path / "config.json"), "--name", name, "--out", str(tmp_path / place)
+            )
+    one, other = tmp_path / "one", tmp_path / "other"
+    assert (one / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
+    assert json.loads((one / "config.json").read_text()) == config
+    assert tiny.made(one).silent == {}
+
+
+def unseen(**more: Any) -> dict[str, Any]:
+    """A config as a new release might bring it: a known class with a key of its own."""
+    return {
+        "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "hidden_size": 2560, "num_attention_heads": 32,
+        "num_key_value_heads": 8, "head_dim": 128, "intermediate_size": 9728, "num_hidden_layers": 36,
+        "vocab_size": 151936, "max_position_embeddings": 40960, "rope_theta": 1000000, "rms_norm_eps": 1e-06,
+        "tie_word_embeddings": True, "bos_token_id": 151643, "eos_token_id": 151645, **more,
+    }  # fmt: skip
+
+
+@pytest.mark.usefixtures("reference_python")
+def test_an_unseen_config_makes_a_checkpoint_and_says_what_it_could_not_shrink(tmp_path: Path) -> None:
+    """That is what a new release brings: its config.json, before anybody here has read it."""
+    (tmp_path / "new.json").write_text(json.dumps(unseen(memory_slots=4096)))
+    made = readiness(tmp_path, "checkpoint", "new.json", "--out", "made", "--recipe", "new.toml")
+    assert made.returncode == 0, made.stderr
+    assert "could not shrink: memory_slots = 4096" in made.stdout
+    assert json.loads((tmp_path / "made" / "config.json").read_text())["memory_slots"] == 4096
+    assert (tmp_path / "made" / "model.safetensors").is_file()
+    assert "memory_slots = 4096" in (tmp_path / "new.toml").read_text()
+    again = readiness(tmp_path, "checkpoint", "new.json", "--out", "made")
+    assert (again.returncode, "not empty" in again.stderr) == (2, True)
+
+
+@pytest.mark.usefixtures("reference_python")
+def test_a_class_that_transformers_does_not_know_is_refused_in_its_words(tmp_path: Path) -> None:
+    """There is no reference to compare with, and nothing is written."""
+    (tmp_path / "new.json").write_text(json.dumps(unseen(architectures=["NextForCausalLM"], model_type="next")))
+    made = readiness(tmp_path, "checkpoint", "new.json")
+    assert made.returncode == 2
+    assert "does not recognize this architecture" in " ".join(made.stderr.split())
+    assert not (tmp_path / "tiny-new").exists()
+
+
+@pytest.mark.usefixtures("reference_python", "llama_cpp_python_environment")
+def test_an_engine_is_judged_on_a_tiny_checkpoint(tmp_path: Path) -> None:
+    """In float32 a real engine lies within a few times float32's own rounding."""
+    cells = "llama-cpp-python-*__tiny-qwen3-30b-a3b__*"
+    run = readiness(tmp_path, "run", "--profile", "microscope", "--launcher", "venv", "--select", cells)
+    assert run.returncode == 0, run.stdout + run.stderr
+    (stored,) = tmp_path.glob("results/*/*/correctness.result.json")
+    numbers = json.loads(stored.read_text())["verdict"]["numbers"]
+    assert numbers["prefill_rms"] < 5 * numbers["prefill_noise_rms"]
