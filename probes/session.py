@@ -32,6 +32,7 @@ from matrix.results import (
     write_json,
 )
 from probes import registry as probe_registry
+from probes import tables
 from probes.checkpoints import recipes, tiny
 from probes.probe import Bench, Probe
 from probes.provenance import harness_version, machine, verdict_without_places, without_places
@@ -131,7 +132,7 @@ class Session:
         self.run = Path(options.run)
         self.engines = engine_registry.engines()
         self.probes = probe_registry.probes()
-        self.matrix = load.load(Path(options.matrix), engines=self.engines, probes=self.probes, models=recipes.models())
+        self.matrix = tables.matrix(Path(options.matrix))
         self._hosts: dict[Path, Host] = {}
         self._lock = threading.Lock()
         self.attached = read_json(Path(options.attached), Attached) if options.attached else None

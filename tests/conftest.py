@@ -12,9 +12,9 @@ from typing import NoReturn
 
 import pytest
 
-from matrix import load
 from probes import client, correctness, loading, throughput
-from runners import cache, daemon, environments, images, registry
+from probes.tables import matrix as packaged
+from runners import cache, daemon, environments, images
 from runners.engine import Environment
 from runners.images import Ready
 from tests.fake_engine import bench, whole_matrix
@@ -62,7 +62,7 @@ def _environment(name: str) -> Environment:
     built = list((cache.root() / "environments").glob(f"{name}-[0-9a-f]*.json"))
     if not built and not required("engine"):
         absent("engine", f"the environment of {name}", "`make grid` builds it")
-    matrix = load.load(engines=registry.engines(), probes=("loading", "correctness", "throughput"))
+    matrix = packaged()
     if name in matrix.releases:
         return environments.environment_of(matrix.releases[name], matrix.folder)
     return environments.build(name, matrix.path(f"requirements/{name}.txt"))
@@ -114,7 +114,7 @@ def fake_image() -> Ready:
     """An image with Python and NumPy for the fake engine: that of the smallest real engine."""
     if daemon.version() is None:
         absent("docker", "a Docker daemon", "install Docker Engine and start dockerd")
-    matrix = load.load(engines=registry.engines(), probes=("loading", "correctness", "throughput"))
+    matrix = packaged()
     release = matrix.releases["transformers-5.23.0"]
     with daemon.connected() as client:
         if not required("docker") and not any(name == release.id for name, _, _ in images.tags(client)):

@@ -21,11 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
-from matrix import load
 from matrix.cells import Record
+from probes import tables
 from probes.provenance import machine
 from probes.reference.stage import PROGRAM
-from runners import environments, registry
+from runners import environments
 from tests.benchmarks import checkpoints
 from tests.benchmarks.checkpoints import VOCABULARY, Shape
 from tests.benchmarks.memory_limit import memory_limit
@@ -96,7 +96,7 @@ class Everything(Record, frozen=True, kw_only=True):
 def main(arguments: list[str]) -> None:
     """Measure, print and write the page; names of shapes as arguments measure those alone and write nothing."""
     shapes = [shape for shape in SHAPES if not arguments or shape.name in arguments]
-    matrix = load.load(engines=registry.engines(), probes=("loading", "correctness", "throughput"))
+    matrix = tables.matrix()
     python = environments.build("reference-5.23.0", matrix.path("requirements/reference-5.23.0.txt")).python
     baseline = _baseline(python)
     found = tuple(measure(python, shape) for shape in shapes)

@@ -19,11 +19,11 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from matrix import load
 from matrix.cells import Record, Release
 from matrix.load import Matrix
+from probes import tables
 from probes.provenance import machine
-from runners import daemon, docker, environments, http, images, limits, registry, venv
+from runners import daemon, docker, environments, http, images, limits, venv
 from runners.engine import Server
 from runners.images import Ready
 from tests.fake_engine import bench
@@ -70,7 +70,7 @@ def main() -> None:
 
 def measure() -> Measured:
     """Everything, one after another, so that nothing disturbs anything."""
-    matrix = load.load(engines=registry.engines(), probes=("loading", "correctness", "throughput"))
+    matrix = tables.matrix()
     builds = [built(matrix, release) for release in matrix.releases.values() if release.requirements]
     release = matrix.releases["transformers-5.23.0"]
     with daemon.connected() as client:

@@ -10,10 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matrix import load
 from matrix.errors import WrongInput
-from probes import registry as probe_registry
-from runners import registry as engine_registry
+from probes import tables
 from tests.matrix.tables import TABLES, read, spoil, write
 
 
@@ -77,7 +75,7 @@ def test_wrong_controls_are_refused(tmp_path: Path, old: str, new: str, message:
 
 def test_the_packaged_tables_load() -> None:
     """What comes with the program is right."""
-    matrix = load.load(engines=engine_registry.engines(), probes=probe_registry.probes())
+    matrix = tables.matrix()
     assert matrix.cells()
 
 

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from matrix import load
 from matrix.load import Matrix
+from probes import tables
 from probes.reference.stage import PROGRAM
-from runners import cache, prepare, registry
+from runners import cache, prepare
 from runners.engine import OFFLINE
 from tests.benchmarks.verdict import engines, judging, page, pictures, power, replicates, units
 
@@ -61,7 +61,7 @@ def main(words: Sequence[str]) -> None:
 
 def make(data: Path) -> None:
     """Have the program make every run that is not there."""
-    matrix = load.load(engines=registry.engines(), probes=("loading", "correctness", "throughput"))
+    matrix = tables.matrix()
     for plan in PLANS:
         make_one(matrix, plan, data / plan.model)
 

@@ -8,15 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from matrix import load
 from matrix.cells import Model
 from matrix.errors import WrongInput
+from probes import tables
 from probes.checkpoints import recipes
 from probes.checkpoints.recipes import Recipe
 from probes.checkpoints.shrink import Shrunk, text_part
 from probes.checkpoints.sizes import VOCABULARY
-from probes.registry import probes
-from runners.registry import engines
 
 FAMILIES = {
     "Gemma 3", "Gemma 4", "Qwen 2.5", "Qwen 3", "Qwen 3 Next", "Qwen 3.5", "Kimi K2", "Kimi K2.5", "Kimi Linear",
@@ -27,9 +25,7 @@ FAMILIES = {
 
 BREAKPOINTS = ("sliding_window", "sliding_window_size", "attention_chunk_size", "index_topk", "mamba_chunk_size")
 
-PROMPT = (
-    load.load(engines=engines(), probes=probes(), models=recipes.models()).devices["cpu-tiny"].workload.corpus_length
-)
+PROMPT = tables.matrix().devices["cpu-tiny"].workload.corpus_length
 
 ALL = list(recipes.recipes().items())
 
