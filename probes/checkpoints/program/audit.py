@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,9 @@ from torch import nn
 from .calibrate import logits
 from .draw import tensors
 
+SHAKE, SHAKES = 1e-6, 4
+STEADY = 2e-3
+"""Nats by which a shaken output may move; drawn weights move it by some 1e-4, a choice that is nearly a tie by 1e-2."""
 SEEN = 1e-3
 """Nats by which some logprob must move: a hundred times what float32 rounding moves it."""
 
@@ -31,6 +35,27 @@ def silent_tensors(model: nn.Module, ids: torch.Tensor, defaults: Mapping[str, t
     return silent
 
 
+def amplified(model: nn.Module, ids: torch.Tensor, seed: int = 0) -> float:
+    """Largest change (nats) of a logprob when every embedded number is off by about one part in a million.
+
+    Rounding is amplified by peaked weights everywhere, and out of all proportion where a router's choice is nearly a
+    tie: there two right engines differ.
+    """
+    right = _logprobs(model, ids)
+    noise = torch.Generator().manual_seed(seed)
+
+    def shake(_: nn.Module, __: Any, output: torch.Tensor) -> torch.Tensor:
+        return output * (1 + SHAKE * torch.randn(output.shape, generator=noise))
+
+    handle = model.get_input_embeddings().register_forward_hook(shake)
+    worst = 0.0
+    for _ in range(SHAKES):
+        moved = float((_logprobs(model, ids) - right).abs().max())
+        worst = max(worst, moved if math.isfinite(moved) else math.inf)
+    handle.remove()
+    return worst
+
+
 def _logprobs(model: nn.Module, ids: torch.Tensor) -> torch.Tensor:
     return torch.log_softmax(logits(model, ids), -1)
 
@@ -38,11 +63,6 @@ def _logprobs(model: nn.Module, ids: torch.Tensor) -> torch.Tensor:
 def is_media(name: str) -> bool:
     """Whether a tensor belongs to a tower that text does not pass through."""
     return any(word in name for word in ("vision", "audio", "visual", "multi_modal", "mm_projector", "embed_vision"))
-
-
-def finite(model: nn.Module, ids: torch.Tensor) -> bool:
-    """Whether the output is all numbers."""
-    return bool(torch.isfinite(logits(model, ids)).all())
 
 
 def effect(model: nn.Module, ids: torch.Tensor) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ BIAS_SPREAD = 0.3
 SCORE_SPREAD = 0.1
 """Of biases that correct a router's scores, which lie between 0 and 1."""
 ROUTER_GAIN = 2.0
+CONSTANTS = ("act_fn.beta", "act_fn.eps")
+"""Kept with the weights and the same in every published checkpoint (Apertus): other values are other functions."""
 SPECIAL_TOKENS = 16
 SPECIAL_SCALE = 0.05
 """Of the output rows of special tokens, so that greedy text is made of plain characters."""
@@ -46,10 +48,11 @@ def generator(seed: str, name: str) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
 
 
-def draw_all(model: nn.Module, config: Any, seed: str) -> None:
-    """Replace every weight of the model."""
+def draw_all(model: nn.Module, config: Any, seed: str, defaults: Mapping[str, torch.Tensor]) -> None:
+    """Replace every weight of the model, whatever it is now."""
     text = config.get_text_config()
     for name, module, tensor in tensors(model):
+        tensor.copy_(defaults[name])
         drawn = _draw(name, module, tensor, text, generator(seed, name))
         if drawn is not None:
             tensor.copy_(torch.from_numpy(np.ascontiguousarray(drawn)).reshape(tensor.shape).to(tensor.dtype))
@@ -57,6 +60,8 @@ def draw_all(model: nn.Module, config: Any, seed: str) -> None:
 
 def _draw(name: str, module: nn.Module, tensor: torch.Tensor, text: Any, rng: np.random.Generator) -> Any:
     shape, leaf = tuple(tensor.shape), name.rpartition(".")[2]
+    if name.endswith(CONSTANTS):
+        return None
     if not tensor.is_floating_point():
         return _integers(tensor, text, rng)
     normal = rng.standard_normal(shape)
