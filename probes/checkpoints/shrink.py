@@ -42,6 +42,8 @@ LEFT_OUT = {
 NO_EXTRA_LAYERS = ("num_nextn_predict_layers", "num_mtp_modules", "mtp_num_hidden_layers")
 """Layers for multi-token prediction: no reference computes them."""
 
+TOKEN = re.compile(r"\w+_token_(id|index)|(pad|eod|sep|im_(start|end|newline)|text_(start|end)|mask_init)_id")
+"""Names of keys that hold the id of a token."""
 SPECIAL = {"pad": 0, "bos": 1, "eos": 2, "unk": 3}
 FIRST_MEDIA_ID = 4
 LAST_MEDIA_ID = 15
@@ -164,15 +166,15 @@ class _Shrinking:
 
     def _token(self, key: str, value: Any) -> Any:
         """An id below the small vocabulary for what names a token; None where the key names none."""
-        found = re.fullmatch(r"(\w+?)(?:_token)?_(?:id|index)", key)
-        if found is None or key.startswith("num_") or value is None or isinstance(value, bool):
+        found = TOKEN.fullmatch(key)
+        if found is None or value is None:
             return None
         if isinstance(value, list):
-            return [SPECIAL.get(found[1], SPECIAL["eos"])]
+            return [SPECIAL.get(found[0].partition("_")[0], SPECIAL["eos"])]
         if not isinstance(value, int) or value < 0:
             return value
-        if found[1] in SPECIAL:
-            return SPECIAL[found[1]]
+        if (name := found[0].partition("_")[0]) in SPECIAL:
+            return SPECIAL[name]
         return self.media_ids.setdefault(value, min(FIRST_MEDIA_ID + len(self.media_ids), LAST_MEDIA_ID))
 
     def media(self, published: Mapping[str, Any], prefix: str) -> Config:
@@ -189,7 +191,7 @@ class _Shrinking:
                 config[key] = self.sizes.hidden
             else:
                 config[key] = layers.media_list(key, value)
-                if isinstance(value, int) and value >= LARGE:
+                if isinstance(value, int) and value >= LARGE and key != "rope_theta":
                     self.kept_large.append(f"{prefix}{key} = {value}")
         for name in [key.removeprefix("vt_") for key in published if key.startswith("vt_")]:
             self.added.append(f"{prefix}{name}: transformers reads the size of the tower under this name")

@@ -164,6 +164,13 @@ def test_a_tower_is_small_and_its_ids_are_distinct() -> None:
     assert (config["image_token_id"], config["boi_token_id"]) == (4, 5)
 
 
+def test_the_number_of_a_layer_is_not_taken_for_a_token() -> None:
+    """ERNIE 4.5 says from which layer on there are experts, under a name that ends like that of a token."""
+    config = shrunk(moe_layer_start_index=1, moe_layer_end_index=27, pad_token_id=0, ignore_index=-100)
+    assert (config["moe_layer_start_index"], config["moe_layer_end_index"]) == (1, 4)
+    assert (config["pad_token_id"], config["ignore_index"]) == (0, -100)
+
+
 @pytest.mark.parametrize("published", [{}, {"model_type": "llama"}, {"architectures": []}, {"architectures": "Llama"}])
 def test_what_names_no_architecture_is_refused(published: dict[str, Any]) -> None:
     """Nothing says what model it would be."""
