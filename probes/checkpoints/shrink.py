@@ -223,13 +223,16 @@ RULES: tuple[tuple[str, Rule], ...] = (
     (r"projector_hidden_size", _same(64)),
     (r"out_hidden_size", _same(4 * 64)),  # of a tower whose two by two patches are merged
     (r"q_lora_rank|o_lora_rank", _same(96)),
-    (r"kv_lora_rank", _same(64)),
+    (
+        r"kv_lora_rank",
+        lambda sizes, value: value,
+    ),  # with the rotary part, what kernels of latent attention are made for
     # Heads.
     (r"(?:swa_)?num_attention_heads(?:_per_layer)?|num_heads|n_head", Sizes.heads),
     (r"(?:swa_)?num_key_value_heads|num_global_key_value_heads|n_head_kv", Sizes.kv_heads),
     (r"(?:swa_|global_|attention_)?head_dim|(?:swa_)?v_head_dim|qk_(?:nope_|rope_)?head_dim", Sizes.head),
     (r"attn_rotary_emb|rotary_dim|query_pre_attn_scalar", Sizes.rotary),
-    (r"index_head_dim|sparse_index_dim", _same(64)),
+    (r"index_head_dim|sparse_index_dim", _same(128)),
     (r"index_n_heads|sparse_num_index_heads", _same(HEADS)),
     (r"o_groups", _same(2)),
     # Recurrent layers.

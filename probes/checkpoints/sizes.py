@@ -93,8 +93,8 @@ class Sizes(Record, frozen=True, kw_only=True):
         return self.heads(value) if value == self.get("num_attention_heads", "n_head") else 2
 
     def head(self, value: int) -> int:
-        """Half, in steps that kernels take."""
-        return head(value)
+        """Half, in steps that kernels take; as published where keys are compressed: those kernels take no other."""
+        return value if self.get("kv_lora_rank", "qk_rope_head_dim") is not None else head(value)
 
     def rotary(self, value: int) -> int:
         """In proportion to the head, where it is part of one or all of it."""
