@@ -6,7 +6,7 @@ alone. Pure: a stored measurement is judged again by the same function.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -52,6 +52,8 @@ class Family(Record, frozen=True, kw_only=True):
     replicates: dict[str, TokenLogprobs]
     counted: Flags
     """[S, N]: what sequences begin with alike counts once."""
+    unsteady: tuple[str, ...] = ()
+    """Replicates of a float32 family that are left out, because rounding does not explain them."""
 
 
 def judge(measurement: Measurement, cell: Cell) -> Verdict:
@@ -86,9 +88,9 @@ def borne_out(verdict: Verdict, again: Verdict, fresh: bool) -> Verdict:
 def _judge(tables: Mapping[str, Table], values: Correctness, scale: Mapping[str, float], cell: Cell) -> Verdict:
     strata: dict[str, Callable[[int], Verdict]] = {}
     if values.prefill:
-        family = _family(tables["corpus"])
+        family = _family(tables["corpus"], dtype=cell.dtype)
         strata["prefill"] = partial(_by_logprobs, tables["prefill"], family, values.top_k, scale, cell)
-    family = _family(tables["decode reference"], generated(tables["decode reference"]))
+    family = _family(tables["decode reference"], generated(tables["decode reference"]), cell.dtype)
     if values.decode == "logprobs":
         strata["decode"] = partial(_by_logprobs, tables["decode"], family, values.top_k, scale, cell)
     else:
@@ -126,12 +128,15 @@ def _worst(strata: Mapping[str, Verdict]) -> Verdict:
 # --- what the tables hold ---------------------------------------------------------------------------------
 
 
-def _family(table: Table, keep: Flags | None = None) -> Family:
+def _family(table: Table, keep: Flags | None = None, dtype: str = "bfloat16") -> Family:
     reference, replicates = noise_floor.family(table)
     if keep is not None:
         reference = noise_floor.restrict(reference, keep)
     counted = noise_floor.first_seen(table["token_ids"], reference)
-    return Family(reference=reference, replicates=replicates, counted=counted)
+    unsteady: tuple[str, ...] = ()
+    if dtype == "float32":
+        replicates, unsteady = noise_floor.steady(reference, replicates)
+    return Family(reference=reference, replicates=replicates, counted=counted, unsteady=unsteady)
 
 
 def generated(table: Table) -> Flags:
@@ -163,7 +168,7 @@ def _by_logprobs(
 ) -> Verdict:
     candidate = TokenLogprobs(**table)
     if cell.dtype == "float32":
-        return _float32(noise_floor.judge_float32(family.reference, family.replicates, candidate, top_k))
+        return _float32(noise_floor.judge_float32(family.reference, family.replicates, candidate, top_k), family)
     found = noise_floor.judge_ratio(
         family.reference,
         family.replicates,
@@ -178,8 +183,9 @@ def _by_logprobs(
     sentence = found.sentence + _news(found, cell)
     if found.decision == "FAIL" and (shift := _shift(family.reference, candidate)):
         sentence = f"{shift}; {sentence}"
-    evidence = {"reference problem": f"replicates left out: {', '.join(found.dropped)}"} if found.dropped else {}
-    return Verdict(status=Status(found.decision), reason=sentence, evidence=evidence, numbers=_numbers(found))
+    return Verdict(
+        status=Status(found.decision), reason=sentence, evidence=_left_out(found.dropped), numbers=_numbers(found)
+    )
 
 
 def _numbers(found: RatioVerdict) -> dict[str, float]:
@@ -204,15 +210,24 @@ def _news(found: RatioVerdict, cell: Cell) -> str:
     return ""
 
 
-def _float32(found: Float32Verdict) -> Verdict:
+def _float32(found: Float32Verdict, family: Family) -> Verdict:
     numbers = {"rms": found.rms, "largest": found.largest, "noise_rms": found.noise_rms}
     numbers |= {"noise_largest": found.noise_largest, "tokens": float(found.tokens)}
     numbers |= {"misses": float(found.misses), "nonfinite": float(found.nonfinite)}
-    return Verdict(status=Status(found.decision), reason=found.sentence, numbers=numbers)
+    return Verdict(
+        status=Status(found.decision), reason=found.sentence, evidence=_left_out(family.unsteady), numbers=numbers
+    )
+
+
+def _left_out(replicates: Sequence[str]) -> dict[str, str]:
+    return {"reference problem": f"replicates left out: {', '.join(replicates)}"} if replicates else {}
 
 
 def _by_text(family: Family, values: Correctness, cell: Cell, strata: int) -> Verdict:
     """The margin test on the texts that could be read; a PASS needs most of them, for garbage is hard to read."""
+    if family.unsteady and len(family.replicates) < noise_floor.MIN_REPLICATES:
+        few = f"{len(family.replicates)} replicates that rounding explains and {noise_floor.MIN_REPLICATES} are needed"
+        return Verdict(status=Status.UNDECIDED, reason=few, evidence=_left_out(family.unsteady))
     found = noise_floor.judge_margins(
         noise_floor.generated_margins(family.reference),
         [noise_floor.greedy_margins(family.reference, replicate) for replicate in family.replicates.values()],
@@ -227,7 +242,7 @@ def _by_text(family: Family, values: Correctness, cell: Cell, strata: int) -> Ve
     status = Status(found.decision)
     if status is Status.PASS and 2 * values.unusable_texts > values.texts:
         status = Status.UNDECIDED
-    return Verdict(status=status, reason=reason, numbers=numbers)
+    return Verdict(status=status, reason=reason, evidence=_left_out(family.unsteady), numbers=numbers)
 
 
 # --- a fault by its name ----------------------------------------------------------------------------------

@@ -24,8 +24,8 @@ target logprobs is padding, or left out by `restrict`, and is looked at nowhere.
 from __future__ import annotations
 
 from probes.noise_floor.divergence import TokenKl, flips, token_difference, token_kl
-from probes.noise_floor.float32 import judge_float32
-from probes.noise_floor.limits import FAIL_ALPHA, MARGIN_FAIL_ALPHA, PASS_ALPHA
+from probes.noise_floor.float32 import judge_float32, steady
+from probes.noise_floor.limits import FAIL_ALPHA, MARGIN_FAIL_ALPHA, MIN_REPLICATES, PASS_ALPHA
 from probes.noise_floor.logprobs import (
     Flags,
     Floats,
@@ -59,6 +59,7 @@ __all__ = [
     "FAIL_ALPHA",
     "INT8",
     "MARGIN_FAIL_ALPHA",
+    "MIN_REPLICATES",
     "PASS_ALPHA",
     "Decision",
     "Estimate",
@@ -89,6 +90,7 @@ __all__ = [
     "restrict",
     "rows",
     "runs",
+    "steady",
     "token_difference",
     "token_kl",
     "top_margin",

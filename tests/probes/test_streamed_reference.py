@@ -247,11 +247,28 @@ def test_a_config_unknown_to_transformers_is_named(
     model = tmp_path / "model"
     shutil.copytree(models["dense"], model)
     config = json.loads((model / "config.json").read_text())
-    (model / "config.json").write_text(json.dumps(config | {"model_type": "hyena9"}))
+    unknown = {"model_type": "hyena9", "architectures": ["Hyena9ForCausalLM"]}
+    (model / "config.json").write_text(json.dumps(config | unknown))
     done = reference_program("score", "--model", model, "--ids", ids, "--out", tmp_path / "out.npz")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "config.json is not known to transformers 5.23.0" in line and "hyena9" in line
+
+
+def test_a_new_name_for_a_known_class_is_that_class(
+    reference_program: Runs, models: dict[str, Path], ids: Path, tmp_path: Path
+) -> None:
+    """As Kimi K2 is a DeepseekV3ForCausalLM of a model type of its own: the logprobs are the known class's."""
+    model = tmp_path / "model"
+    shutil.copytree(models["dense"], model)
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"model_type": "hyena8"}))
+    for folder, out in ((model, "new.npz"), (models["dense"], "known.npz")):
+        assert reference_program("score", "--model", folder, "--ids", ids, "--out", tmp_path / out).returncode == 0
+    with np.load(tmp_path / "new.npz") as new, np.load(tmp_path / "known.npz") as known:
+        assert sorted(new) == sorted(known)
+        floats = [key for key in known if known[key].dtype.kind == "f"]
+        assert floats and all(np.array_equal(new[key], known[key], equal_nan=True) for key in floats)
 
 
 @pytest.mark.parametrize("memory", ["0", None], ids=["part by part", "in memory"])

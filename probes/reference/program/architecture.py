@@ -24,7 +24,8 @@ def adopt(folder: Path) -> None:
         return
     own = type(base.__name__, (base,), {"model_type": kind})
     AutoConfig.register(kind, own)
-    AutoModelForCausalLM.register(own, type(name, (known,), {"config_class": own}))
+    # exist_ok: both keep transformers' own names, which is how it checks that they belong together.
+    AutoModelForCausalLM.register(own, type(name, (known,), {"config_class": own}), exist_ok=True)
 
 
 def auto_class(config: Any) -> Any:

@@ -49,6 +49,26 @@ def test_one_token_that_is_off_fails(small: World, rounded: dict[str, nf.TokenLo
     assert verdict.sentence.endswith(", first at sequence 3 position 8")
 
 
+def test_a_replicate_that_rounding_does_not_explain_is_no_noise(
+    small: World, rounded: dict[str, nf.TokenLogprobs]
+) -> None:
+    """Or any engine would lie within it: what is left out is named, and the others set the floor as before."""
+    broken = {"left-padded": small.run(off(small, 1e5), LISTED), "chunked": small.run(off(small, 1e6), LISTED)}
+    kept, dropped = nf.steady(small.reference, {**broken, **rounded})
+    assert (list(kept), sorted(dropped)) == (list(rounded), ["chunked", "left-padded"])
+    assert nf.judge_float32(small.reference, kept, small.run(off(small, 1000.0))).decision == "FAIL"
+
+
+def test_where_hardly_any_replicate_is_rounding_nothing_is_decided(
+    small: World, rounded: dict[str, nf.TokenLogprobs]
+) -> None:
+    """Two are no family."""
+    broken = {name: small.run(off(small, 1e5), LISTED) for name in ("a", "b", "c")}
+    kept, dropped = nf.steady(small.reference, {**broken, "d": rounded["0"], "e": rounded["1"]})
+    assert (sorted(kept), sorted(dropped)) == (["d", "e"], ["a", "b", "c"])
+    assert nf.judge_float32(small.reference, kept, small.run(off(small, 1.0))).decision == "UNDECIDED"
+
+
 def test_what_is_no_number_or_another_distribution_fails(small: World, rounded: dict[str, nf.TokenLogprobs]) -> None:
     """NaN and a list about something else need no threshold."""
     run = small.run(off(small, 1.0))
