@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROFILE ?= quick
 
-.PHONY: grid test lint setup lock clean bench-costs bench-runners bench-reference bench-verdict
+.PHONY: grid test lint setup lock clean bench-costs bench-runners bench-reference bench-verdict bench-mutation
 
 grid: setup
 	$(BIN)/readiness run --profile $(PROFILE) --launcher venv
@@ -49,6 +49,10 @@ bench-reference: setup
 # False alarms and detected faults of the verdict, beside the rules of others; hours on a first run; writes docs/verdict-power.md.
 bench-verdict: setup
 	$(BIN)/python -m tests.benchmarks.verdict $(ARGUMENTS)
+
+# Faults put into tiny checkpoints of many architectures, judged in float32; an hour or two; writes docs/mutation-score.md.
+bench-mutation: setup
+	$(BIN)/python -m tests.benchmarks.mutation --jobs 2 $(ARGUMENTS)
 
 clean:
 	rm -rf $(VENV) site junit.xml .mypy_cache .pytest_cache .ruff_cache .hypothesis
