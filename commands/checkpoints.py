@@ -51,7 +51,7 @@ def checkpoint(
         recipe_file.write_text(recipes.to_toml(recipe))
     environment = environments.build(REFERENCE, load.PACKAGED / f"requirements/{REFERENCE}.txt", say=_say)
     with Host(environment.python) as host:
-        found = tiny.checkpoint(f"{recipes.PREFIX}{name}", recipe.whole_config(), environment, host, _say)
+        found = tiny.checkpoint(f"{recipes.PREFIX}{name}", recipe, environment, host, _say)
     tiny.copy_to(found, folder)
     _tell(recipe, tiny.made(found.folder), folder)
 

@@ -182,8 +182,8 @@ class Session:
         """The model's Hugging Face folder."""
         if isinstance(model.source, RecipeSource):
             environment = prepare.reference_environment(self.matrix, model, say)
-            config = recipes.named(model.source.recipe).whole_config()
-            return tiny.checkpoint(model.id, config, environment, self.host(environment), say)
+            recipe = recipes.named(model.source.recipe)
+            return tiny.checkpoint(model.id, recipe, environment, self.host(environment), say)
         return prepare.checkpoint(self.matrix, model, say)
 
     def reference(self, cell: Cell, source: Checkpoint, watch: Stopwatch, say: Say = lambda line: None) -> Reference:

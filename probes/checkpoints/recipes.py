@@ -49,6 +49,8 @@ class Recipe(Record, frozen=True, kw_only=True):
     """`key = value` of numbers that may be sizes and are as published."""
     nulls: tuple[str, ...] = ()
     """Keys, with those around them before a dot, whose value is null."""
+    names: dict[str, str] = {}
+    """Patterns in tensors' names as transformers writes them, and what the published files have instead."""
     config: dict[str, Any]
 
     @property
@@ -97,7 +99,7 @@ def _without_nulls(config: Mapping[str, Any]) -> Config:
 def to_toml(recipe: Recipe) -> str:
     """The file of a recipe."""
     fields = msgspec.structs.asdict(recipe)
-    given = {name: value for name, value in fields.items() if value not in ("", (), False)}
+    given = {name: value for name, value in fields.items() if value not in ("", (), False, {})}
     return tomlkit.dumps({name: list(value) if isinstance(value, tuple) else value for name, value in given.items()})
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from matrix.cells import Record
-from probes.checkpoints.shrink import Config
+from probes.checkpoints.recipes import Recipe
 from runners import cache
 from runners.engine import Environment
 from runners.environments import Say
@@ -37,24 +37,26 @@ class Made(Record, frozen=True, kw_only=True):
 
 
 def checkpoint(
-    name: str, config: Config, environment: Environment, host: Host, say: Say = lambda line: None
+    name: str, recipe: Recipe, environment: Environment, host: Host, say: Say = lambda line: None
 ) -> Checkpoint:
-    """The tiny checkpoint of a shrunk config, made by a host of that environment where it is not in the cache yet.
+    """The tiny checkpoint of a recipe, made by a host of that environment where it is not in the cache yet.
 
     Raises WrongInput where transformers has no class for it, Infrastructure where making it fails otherwise.
     """
-    given = json.dumps(config, indent=2)
-    digest = hashlib.sha256(f"{name} {environment.folder.name} {given}".encode())
+    config, names = (json.dumps(given, indent=2) for given in (recipe.whole_config(), recipe.names))
+    digest = hashlib.sha256(f"{name} {environment.folder.name} {config} {names}".encode())
     for path in sorted(PROGRAM.glob("*.py")):
         digest.update(path.read_bytes())
     key = digest.hexdigest()
 
     def make(folder: Path) -> None:
-        say(f"drawing the weights of a tiny {config['architectures'][0]}")
+        say(f"drawing the weights of a tiny {recipe.architecture}")
         with tempfile.TemporaryDirectory() as beside:
-            source = Path(beside) / "config.json"
-            source.write_text(given)
-            host.run(PROGRAM, "--config", str(source), "--name", name, "--out", str(folder))
+            files = {"--config": (Path(beside) / "config.json", config), "--names": (Path(beside) / "names.json", names)}
+            for path, text in files.values():
+                path.write_text(text)
+            options = [word for option, (path, _) in files.items() for word in (option, str(path))]
+            host.run(PROGRAM, *options, "--name", name, "--out", str(folder))
 
     folder = cache.ensure("models", f"{name}-{key[:16]}", make, label=name)
     return Checkpoint(folder=folder, digest=key)

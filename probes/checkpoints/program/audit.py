@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from .calibrate import logits
-from .draw import tensors
+from .draw import CONSTANTS, tensors
 
 SHAKE, SHAKES = 1e-6, 4
 STEADY = 2e-3
@@ -24,7 +24,7 @@ def silent_tensors(model: nn.Module, ids: torch.Tensor, defaults: Mapping[str, t
     right = _logprobs(model, ids)
     silent = {}
     for name, _, tensor in tensors(model):
-        if not tensor.is_floating_point() or is_media(name):
+        if not tensor.is_floating_point() or is_media(name) or name.endswith(CONSTANTS):
             continue
         own = tensor.clone()
         tensor.copy_(defaults[name])

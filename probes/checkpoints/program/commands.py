@@ -19,6 +19,7 @@ from .architecture import UnknownArchitecture, fresh_model, read_config
 from .audit import STEADY, amplified, effect, silent_tensors
 from .calibrate import calibrate
 from .draw import SPECIAL_TOKENS, draw_all, generator, tensors
+from .saving import save
 
 SEQUENCES, LENGTH = 8, 160
 CALIBRATED = 2
@@ -28,7 +29,7 @@ LONGEST = 1024
 """Positions of a model that sets no limit."""
 
 
-def make(folder: Path, config: dict[str, Any], name: str) -> dict[str, Any]:
+def make(folder: Path, config: dict[str, Any], names: dict[str, str], name: str) -> dict[str, Any]:
     """Write the checkpoint into `folder` and return its record; raises UnknownArchitecture."""
     (folder / "config.json").write_text(json.dumps(config, indent=2))
     known = read_config(folder)
@@ -53,7 +54,7 @@ def make(folder: Path, config: dict[str, Any], name: str) -> dict[str, Any]:
         "measured": {**found, **effect(model, ids), "amplified": moved, "attempt": attempt},
         "silent": silent_tensors(model, ids[:CALIBRATED], defaults),
     }
-    model.save_pretrained(folder)
+    save(model, folder, names)
     (folder / "config.json").write_text(json.dumps(config, indent=2))
     tokenizer.write(folder, int(getattr(known.get_text_config(), "max_position_embeddings", None) or LONGEST))
     return record
@@ -76,13 +77,15 @@ def main(arguments: Sequence[str]) -> int:
     """Make one checkpoint; 0, or 2 with one line on stderr for a config that transformers cannot build."""
     parser = argparse.ArgumentParser(prog="program")
     parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--names", type=Path, help="JSON: patterns in tensors' names, and what is published instead")
     parser.add_argument("--name", required=True)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(arguments)
     started = time.monotonic()
     try:
         with torch.no_grad():
-            record = make(options.out, json.loads(options.config.read_text()), options.name)
+            names = json.loads(options.names.read_text()) if options.names else {}
+            record = make(options.out, json.loads(options.config.read_text()), names, options.name)
     except UnknownArchitecture as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

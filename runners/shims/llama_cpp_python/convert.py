@@ -18,18 +18,20 @@ RECORD = "checkpoint.json"
 
 
 def take_small_tokenizer() -> None:
-    """Whatever kind of tokenizer a model's converter asks for, read the byte-level one that is there."""
+    """Whatever tokenizer the code for a class of models asks for, the byte-level one that is there is read."""
+    import conversion
     from conversion.base import TextModel
 
-    plain = TextModel._set_vocab_gpt2
+    published = conversion.get_model_class
 
-    def plainly(self: Any, *_: Any, **__: Any) -> None:
-        plain(self)
+    def with_small_tokenizer(name: str, mmproj: bool = False) -> Any:
+        model = published(name, mmproj)
+        if issubclass(model, TextModel):
+            model.set_vocab = TextModel._set_vocab_gpt2
+        return model
 
     TextModel.get_vocab_base_pre = lambda self, tokenizer: "gpt-2"
-    for name in [name for name in vars(TextModel) if name.startswith("_set_vocab_")]:
-        if name not in ("_set_vocab_gpt2", "_set_vocab_none"):
-            setattr(TextModel, name, plainly)
+    conversion.get_model_class = with_small_tokenizer
 
 
 def main() -> None:

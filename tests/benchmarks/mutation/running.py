@@ -70,8 +70,7 @@ def cell_of(matrix: Matrix, recipe: str, version: str) -> Cell:
 def opened(matrix: Matrix, recipe: str, host: Host, environment: Environment, log: Path) -> Iterator[Work]:
     """The checkpoint's server, up."""
     cell = cell_of(matrix, recipe, "0")
-    config = recipes.named(recipe).whole_config()
-    source = tiny.checkpoint(cell.model.id, config, environment, host)
+    source = tiny.checkpoint(cell.model.id, recipes.named(recipe), environment, host)
     reference = Reference(
         checkpoint=source, environment=environment, workload=cell.device.workload, watch=Stopwatch(), host=host,
         dtype="float32",
