@@ -1,4 +1,4 @@
-"""The static site, from result files alone: the grid, a page for every cell, and `grid.json`."""
+"""The static site: the grid, a page for every cell, what a PASS means, and `grid.json`; of result files alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jinja2 import Environment
 
 from matrix.cells import Record
 from matrix.results import Result, Status, write_bytes, write_json
-from reports import nights, templating
+from reports import mutation, nights, templating
 from reports.grid import FRESH_NIGHTS, LEVELS, Grid, Square, age_nights, grid
 from reports.nights import Brought
 from reports.store import Store, standing
@@ -81,6 +81,8 @@ def write(store: Store, folder: Path, *, made_at: dt.datetime) -> Path:
     environment = _environment(made_at.astimezone(dt.UTC).date())
     index = environment.get_template("index.html.j2").render(page=shown, devices=_devices(shown.grid))
     write_bytes(folder / "index.html", index.encode())
+    meaning = environment.get_template("pass.html.j2").render(score=mutation.measured())
+    write_bytes(folder / "pass.html", meaning.encode())
     for square in shown.grid.squares:
         for results in _by_cell(square.results):
             later = [result for result in square.later if result.cell_id == results[0].cell_id]
@@ -107,6 +109,7 @@ def published(shown: Page) -> dict[str, object]:
         "nights": shown.nights,
         "left_out": shown.left_out,
         "squares": squares,
+        "mutation_score": mutation.measured(),
     }
 
 

@@ -55,6 +55,8 @@ UNKNOWN_ARCHITECTURE = re.compile(
     re.I | re.M,
 )
 """Engines' own words for an architecture that they do not know."""
+WARNING_LINE = re.compile(r"^.*\bWARNING\b.*$", re.M)
+"""What an engine warns of it has survived: llama.cpp's converter goes on without transformers' configuration."""
 
 NETWORK_WANTED = re.compile(
     r"OfflineModeIsEnabled|LocalEntryNotFoundError|Temporary failure in name resolution|Failed to resolve '"
@@ -112,8 +114,9 @@ def _blame(exit_code: int, log: str, what: str) -> ReadinessError:
         return EngineCrashed(f"{what}{_quote(log)}")
     if exit_code == -signal.SIGKILL and not ENGINES_OWN_WORDS.search(log):
         return Infrastructure(f"{what} without a word of its own: out of memory on the host, or killed from outside")
-    if UNKNOWN_ARCHITECTURE.search(log):
-        return ArchitectureUnknown(f"{ARCHITECTURE_UNKNOWN}: {_line_of(UNKNOWN_ARCHITECTURE, log)}")
+    fatal = WARNING_LINE.sub("", log)
+    if UNKNOWN_ARCHITECTURE.search(fatal):
+        return ArchitectureUnknown(f"{ARCHITECTURE_UNKNOWN}: {_line_of(UNKNOWN_ARCHITECTURE, fatal)}")
     if NETWORK_WANTED.search(log):
         return NeedsNetwork(f"{what}: it needs the network at run time though its model is local")
     if ENGINES_OWN_WORDS.search(log):

@@ -13,6 +13,7 @@ import pytest
 
 from matrix.results import Table
 from probes.tables import matrix as packaged
+from reports.mutation import CheckpointScore, MutationScore
 from runners import http
 from runners.engine import Ask, Environment, Prompt
 from runners.host import Host
@@ -87,7 +88,7 @@ def test_a_score_is_a_mean_over_operators() -> None:
     """8 of 8 and 1 of 2: three quarters, though nine of ten are killed; equivalent and unfit ones count nowhere."""
     found = scores.record([FOUND], "now")
     assert (found.score, found.mutants, found.killed, found.operators) == (0.75, 10, 9, 2)
-    assert found.recipes["tiny"] == scores.ArchitectureScore(
+    assert found.checkpoints["tiny"] == CheckpointScore(
         architecture="TinyForCausalLM", mutants=10, killed=9, operators=2, score=0.75
     )
 
@@ -122,7 +123,7 @@ def test_the_page_lists_every_survivor_with_its_reason() -> None:
 def test_the_json_can_be_read_back() -> None:
     """By the type that wrote it."""
     found = page.record([FOUND], MADE_AT)
-    assert msgspec.json.decode(msgspec.json.encode(found), type=scores.MutationScore) == found
+    assert msgspec.json.decode(msgspec.json.encode(found), type=MutationScore) == found
 
 
 # --- gathering --------------------------------------------------------------------------------------------

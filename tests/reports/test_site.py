@@ -15,7 +15,7 @@ from selenium.webdriver.common.by import By
 
 from matrix.plan import Night
 from matrix.results import LOG_TAIL, Result, Status, write_bytes, write_json, write_result
-from reports import site, store, summary
+from reports import mutation, site, store, summary
 from tests.reports.samples import cell, result, whole_cell
 
 NOW = dt.datetime(2026, 1, 10, 6, 0, tzinfo=dt.UTC)
@@ -71,6 +71,21 @@ def test_grid_json_says_what_the_page_says(nights: store.Store, tmp_path: Path) 
     assert [(night["day"], night["decided"]) for night in found["nights"]][:5] == [
         ("2026-01-10", 1), ("2026-01-09", 1), ("2026-01-08", 0), ("2026-01-07", 0), ("2026-01-06", 2),
     ]  # fmt: skip
+
+
+def test_what_a_pass_means_is_a_page_with_the_mutation_score_of_every_architecture(
+    nights: store.Store, tmp_path: Path
+) -> None:
+    """And grid.json holds the same figures."""
+    site.write(nights, tmp_path / "site", made_at=NOW)
+    score = mutation.measured()
+    page = (tmp_path / "site" / "pass.html").read_text()
+    assert f"{score.mutants} faults of {score.operators} kinds" in page
+    assert all(f"<td>{found.killed} of {found.mutants}</td>" in page for found in score.checkpoints.values())
+    assert all(found.architecture in page and name in page for name, found in score.checkpoints.items())
+    assert '<a href="pass.html">' in (tmp_path / "site" / "index.html").read_text()
+    published = json.loads((tmp_path / "site" / "grid.json").read_text())["mutation_score"]
+    assert msgspec.convert(published, mutation.MutationScore) == score
 
 
 def test_the_summary_for_a_job_page_names_what_is_old_wrong_or_missing(nights: store.Store) -> None:

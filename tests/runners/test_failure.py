@@ -85,6 +85,13 @@ def test_an_engine_that_does_not_know_an_architecture_is_told_apart(words: str) 
     assert str(error) == f"does not know the architecture: {words.strip()}"
 
 
+def test_an_architecture_that_an_engine_only_warned_of_is_not_unknown_to_it() -> None:
+    """It went on after the warning, and died of something else."""
+    warned = "WARNING:hf-to-gguf:… model type `new` but Transformers does not recognize this architecture.\n"
+    error = failure.explain_exit(1, f"{warned}{TRACEBACK}", while_doing="converting")
+    assert isinstance(error, errors.EngineCrashed)
+
+
 def test_a_death_carries_its_log() -> None:
     """The last hundred lines of the log are a note of the error."""
     log = "\n".join(f"line {i}" for i in range(150))

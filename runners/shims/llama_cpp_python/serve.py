@@ -14,6 +14,7 @@ A row is {"logprob": x, "top": [[id, logprob], …]}. A stream is server-sent ev
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
 import threading
@@ -24,6 +25,21 @@ from typing import Any
 
 import llama_cpp
 import numpy as np
+
+
+WARNINGS_AND_ERRORS = (3, 4)
+"""Of ggml_log_level in ggml.h; the package's own table is of an older numbering."""
+LOG = os.dup(2)
+
+
+@llama_cpp.llama_log_callback
+def report(level: int, text: bytes, _: Any) -> None:
+    """Why llama.cpp refuses a file; the package closes stderr while it loads one, and says only that it failed."""
+    if level in WARNINGS_AND_ERRORS:
+        os.write(LOG, text)
+
+
+llama_cpp.llama_log_set(report, ctypes.c_void_p(0))
 
 
 def rows_of(logits: np.ndarray, targets: list[int], top_k: int) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""`make bench-mutation`: which faults of an engine the microscope sees. Writes docs/mutation-score.md and its JSON.
+"""`make bench-mutation`: which faults of an engine the microscope sees. Writes docs/mutation-score.md and the JSON that the site reads.
 
 Starts one process for each tiny checkpoint, which serves its mutants one after another, and judges each by the probe
 and the thresholds that engines are judged by. What was judged by these very sources is not judged again.
@@ -18,6 +18,7 @@ from matrix.load import Matrix
 from matrix.results import read_json, write_json
 from probes import tables
 from probes.checkpoints import recipes
+from reports import mutation
 from runners import cache
 from runners.host import Host
 from tests.benchmarks.mutation import page, running
@@ -63,14 +64,15 @@ def main(words: Sequence[str]) -> None:
     )
     parser.add_argument("--only", action="append", default=[], metavar="RECIPE", help="one checkpoint; may be repeated")
     parser.add_argument("--jobs", type=int, default=1, help="checkpoints at a time")
-    parser.add_argument("--out", type=Path, default=DOCS, help="where page and JSON go")
+    parser.add_argument("--out", type=Path, default=DOCS, help="where the page goes")
+    parser.add_argument("--record", type=Path, default=mutation.FILE, help="the JSON that the site reads")
     parser.add_argument("--as-is", action="store_true", help="judge nothing: write the page of what is there")
     options = parser.parse_args(words)
     names = options.only or list(RECIPES)
     for name in names:
         recipes.named(name)
     failed = [] if options.as_is else judge(names, options.work, options.jobs)
-    write(options.work, options.out)
+    write(options.work, options.out, options.record)
     if failed:
         raise SystemExit(f"not judged: {', '.join(failed)}")
 
@@ -104,7 +106,7 @@ def judge_one(matrix: Matrix, name: str, work: Path) -> None:
     write_json(target, found)
 
 
-def write(work: Path, out: Path) -> None:
+def write(work: Path, out: Path, record: Path) -> None:
     """The page and the JSON of everything that is there."""
     found = [read_json(path, JudgedCheckpoint) for path in sorted(work.glob("*.json"))]
     if not found:
@@ -112,7 +114,7 @@ def write(work: Path, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     now = dt.datetime.now(dt.UTC)
     (out / "mutation-score.md").write_text(page.document(found, now))
-    write_json(out / "mutation-score.json", page.record(found, now))
+    write_json(record, page.record(found, now))
 
 
 if __name__ == "__main__":

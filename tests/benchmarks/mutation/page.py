@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from probes.noise_floor.limits import FLOAT32_FAIL, FLOAT32_GOOD
+from reports.mutation import MutationScore
 from tests.benchmarks.mutation import scores
 from tests.benchmarks.mutation.records import JudgedCheckpoint
 from tests.benchmarks.mutation.scores import Unit
@@ -25,7 +26,7 @@ def document(found: Sequence[JudgedCheckpoint], made_at: dt.datetime) -> str:
     return "\n\n".join(_parts(found, made_at)) + "\n"
 
 
-def record(found: Sequence[JudgedCheckpoint], made_at: dt.datetime) -> scores.MutationScore:
+def record(found: Sequence[JudgedCheckpoint], made_at: dt.datetime) -> MutationScore:
     """The JSON beside it."""
     return scores.record(found, made_at.isoformat(timespec="seconds"))
 
@@ -97,7 +98,7 @@ def _architectures(found: Sequence[JudgedCheckpoint]) -> Iterator[str]:
     yield "## By architecture"
     rows = []
     for one in sorted(found, key=lambda one: one.recipe):
-        score, units = scores.architecture(one), scores.mutants([one])
+        score, units = scores.of_checkpoint(one), scores.mutants([one])
         outcomes = scores.counts(units)
         rows.append([
             f"{one.recipe} ({one.architecture})", share(score.score), str(score.operators),

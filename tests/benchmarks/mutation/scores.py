@@ -12,8 +12,8 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from matrix.cells import Record
 from probes.noise_floor.limits import FLOAT32_FAIL
+from reports.mutation import SCHEMA_VERSION, CheckpointScore, MutationScore
 from tests.benchmarks.mutation.records import Judged, JudgedCheckpoint, Outcome
 
 T = TypeVar("T")
@@ -25,38 +25,6 @@ ALARMS = ("FAIL", "DEGRADED")
 OUTCOMES: tuple[Outcome, ...] = ("killed", "undecided", "below the floor", "hole", "equivalent", "unfit")
 COUNTED: tuple[Outcome, ...] = ("killed", "undecided", "below the floor", "hole")
 """Outcomes in the denominator."""
-
-SCHEMA = 1
-
-
-class ArchitectureScore(Record, frozen=True, kw_only=True):
-    """Of one checkpoint."""
-
-    architecture: str
-    mutants: int
-    """Equivalent ones left out."""
-    killed: int
-    operators: int
-    score: float
-    """Share of killed mutants, averaged over operators."""
-
-
-class MutationScore(Record, frozen=True, kw_only=True):
-    """The JSON beside the page."""
-
-    schema: int
-    made_at: str
-    """UTC, ISO 8601."""
-    transformers: str
-    score: float
-    """Share of killed mutants of an operator, averaged over operators."""
-    mutants: int
-    killed: int
-    operators: int
-    null_twins: int
-    false_alarms: int
-    recipes: dict[str, ArchitectureScore]
-
 
 class Unit(NamedTuple):
     """A mutant with the checkpoint that it was made of."""
@@ -153,11 +121,11 @@ def far(units: Sequence[Unit], times: float) -> float:
     return sum(value >= times for value in kills) / len(kills) if kills else float("nan")
 
 
-def architecture(found: JudgedCheckpoint) -> ArchitectureScore:
+def of_checkpoint(found: JudgedCheckpoint) -> CheckpointScore:
     """The score of one checkpoint."""
     units = mutants([found])
     counted = [unit for unit in units if unit.counted]
-    return ArchitectureScore(
+    return CheckpointScore(
         architecture=found.architecture,
         mutants=len(counted),
         killed=sum(map(is_killed, counted)),
@@ -170,7 +138,7 @@ def record(found: Sequence[JudgedCheckpoint], made_at: str) -> MutationScore:
     """Everything in numbers."""
     units, nulls = mutants(found), twins(found)
     return MutationScore(
-        schema=SCHEMA,
+        schema_version=SCHEMA_VERSION,
         made_at=made_at,
         transformers=", ".join(sorted({one.transformers for one in found})),
         score=round(mean_over_operators(units, is_killed), 4),
@@ -179,5 +147,5 @@ def record(found: Sequence[JudgedCheckpoint], made_at: str) -> MutationScore:
         operators=len(by_operator(units)),
         null_twins=len(nulls),
         false_alarms=len(alarms(nulls)),
-        recipes={one.recipe: architecture(one) for one in sorted(found, key=lambda one: one.recipe)},
+        checkpoints={one.recipe: of_checkpoint(one) for one in sorted(found, key=lambda one: one.recipe)},
     )
