@@ -16,6 +16,7 @@ from matrix.errors import WrongInput
 from probes.checkpoints import layers
 from probes.checkpoints.sizes import (
     HEADS,
+    INDEX_HEADS,
     VISION,
     VOCABULARY,
     WINDOW,
@@ -233,7 +234,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     (r"(?:swa_|global_|attention_)?head_dim|(?:swa_)?v_head_dim|qk_(?:nope_|rope_)?head_dim", Sizes.head),
     (r"attn_rotary_emb|rotary_dim|query_pre_attn_scalar", Sizes.rotary),
     (r"index_head_dim|sparse_index_dim", _same(128)),
-    (r"index_n_heads|sparse_num_index_heads", _same(HEADS)),
+    (r"index_n_heads|sparse_num_index_heads", _same(INDEX_HEADS)),
     (r"o_groups", _same(2)),
     # Recurrent layers.
     (r"linear_num_key_heads", Sizes.linear_key_heads),

@@ -9,6 +9,9 @@ from matrix.cells import Record
 from probes.checkpoints import layers
 
 HEADS = 4
+INDEX_HEADS = 16
+"""Of a lightning indexer. Its scores are sums of rectified products: with few heads many are exactly nought, and which
+of those are among the chosen is an accident that right engines differ in."""
 EXPERTS, GROUPED_EXPERTS = 8, 16
 VOCABULARY = 128
 WINDOW = 24

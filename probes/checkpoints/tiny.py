@@ -52,10 +52,10 @@ def checkpoint(
     def make(folder: Path) -> None:
         say(f"drawing the weights of a tiny {recipe.architecture}")
         with tempfile.TemporaryDirectory() as beside:
-            files = {"--config": (Path(beside) / "config.json", config), "--names": (Path(beside) / "names.json", names)}
-            for path, text in files.values():
+            sources = [Path(beside) / "config.json", Path(beside) / "names.json"]
+            for path, text in zip(sources, (config, names), strict=True):
                 path.write_text(text)
-            options = [word for option, (path, _) in files.items() for word in (option, str(path))]
+            options = ("--config", str(sources[0]), "--names", str(sources[1]))
             host.run(PROGRAM, *options, "--name", name, "--out", str(folder))
 
     folder = cache.ensure("models", f"{name}-{key[:16]}", make, label=name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +76,17 @@ def test_a_class_that_transformers_does_not_know_is_refused_in_its_words(tmp_pat
     assert made.returncode == 2
     assert "does not recognize this architecture" in " ".join(made.stderr.split())
     assert not (tmp_path / "tiny-new").exists()
+
+
+@pytest.mark.usefixtures("reference_python")
+def test_tensors_have_the_names_of_the_published_files(tmp_path: Path) -> None:
+    """transformers writes Kimi K2.5's text layers under the name of its image tower's."""
+    assert readiness(tmp_path, "checkpoint", "kimi-k2.5", "--out", "made").returncode == 0
+    data = (tmp_path / "made" / "model.safetensors").read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    names = json.loads(data[8 : 8 + length]).keys() - {"__metadata__"}
+    assert "language_model.model.layers.1.mlp.gate.e_score_correction_bias" in names
+    assert {name.partition(".")[0] for name in names} == {"language_model", "mm_projector", "vision_tower"}
 
 
 @pytest.mark.usefixtures("reference_python", "llama_cpp_python_environment")

@@ -26,7 +26,6 @@ from typing import Any
 import llama_cpp
 import numpy as np
 
-
 WARNINGS_AND_ERRORS = (3, 4)
 """Of ggml_log_level in ggml.h; the package's own table is of an older numbering."""
 LOG = os.dup(2)

@@ -95,7 +95,7 @@ def judge(names: Sequence[str], work: Path, jobs: int) -> list[str]:
 
 def judge_one(matrix: Matrix, name: str, work: Path) -> None:
     target = work / f"{name}.json"
-    if target.is_file() and read_json(target, JudgedCheckpoint).digest == running.sources():
+    if target.is_file() and read_json(target, JudgedCheckpoint).digest == running.sources(name):
         return
     environment = running.reference_environment(matrix, name)
     with Host(environment.python) as host:

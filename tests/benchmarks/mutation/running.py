@@ -36,7 +36,7 @@ from tests.benchmarks.verdict import rules
 
 TOGETHER = 16
 """Mutants whose generated sequences are scored in one call."""
-SOURCES = (PROGRAM, REFERENCE, Path(__file__).parents[3] / "probes" / "noise_floor")
+SOURCES = (PROGRAM, REFERENCE, tiny.PROGRAM, Path(__file__).parents[3] / "probes" / "noise_floor")
 STRATA = ("prefill", "decode")
 COMPARED_S = 300.0
 """For one comparison in float64."""
@@ -185,9 +185,9 @@ def _digest(measurement: Measurement) -> str:
     return digest.hexdigest()[:16]
 
 
-def sources() -> str:
-    """Of all files that a judgement depends on."""
-    digest = hashlib.sha256()
+def sources(recipe: str) -> str:
+    """Of all that the judgement of a checkpoint's mutants depends on."""
+    digest = hashlib.sha256(recipes.to_toml(recipes.named(recipe)).encode())
     for folder in SOURCES:
         for path in sorted(folder.glob("*.py")):
             digest.update(path.read_bytes())
@@ -198,7 +198,7 @@ def checkpoint(
     matrix: Matrix, recipe: str, host: Host, environment: Environment, say: Callable[[str], None]
 ) -> JudgedCheckpoint:
     """One checkpoint from nothing to its record."""
-    started, digest = time.monotonic(), sources()
+    started, digest = time.monotonic(), sources(recipe)
     with (
         tempfile.TemporaryDirectory() as folder,
         opened(matrix, recipe, host, environment, Path(folder) / "server.log") as work,

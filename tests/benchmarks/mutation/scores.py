@@ -26,6 +26,7 @@ OUTCOMES: tuple[Outcome, ...] = ("killed", "undecided", "below the floor", "hole
 COUNTED: tuple[Outcome, ...] = ("killed", "undecided", "below the floor", "hole")
 """Outcomes in the denominator."""
 
+
 class Unit(NamedTuple):
     """A mutant with the checkpoint that it was made of."""
 
