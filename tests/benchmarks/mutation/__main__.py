@@ -1,8 +1,8 @@
 """`make bench-mutation`: which faults of an engine the microscope sees.
 
-Writes docs/mutation-score.md and the JSON that the site reads. Starts one process for each tiny checkpoint, which serves
-its mutants one after another, and judges each by the probe and the thresholds that engines are judged by. What was judged
-by these very sources is not judged again.
+Writes docs/mutation-score.md and the JSON that the site reads. Starts one process for each tiny checkpoint, which
+serves its mutants one after another, and judges each by the probe and the thresholds that engines are judged by. What
+was judged by these very sources is not judged again.
 """
 
 from __future__ import annotations
