@@ -51,10 +51,12 @@ UNKNOWN_ARCHITECTURE = re.compile(
     r"Model architectures \[.*\] (?:are not supported for now|failed to be inspected)|was supported in vLLM until v"
     r"|has no SGlang implementation and the Transformers implementation is not compatible"
     r"|unknown model architecture: '|Architecture '?\w+'? not supported!|Model \w+ is not supported$"
-    r"|but Transformers does not recognize this architecture",
+    r"|but Transformers does not recognize this architecture|and vLLM has no other way to handle it",
     re.I | re.M,
 )
 """Engines' own words for an architecture that they do not know."""
+NOT_ON_THIS_DEVICE = re.compile(r"Error: .*\bnot supported on CPU\b")
+"""An engine's refusal of the device, which says nothing of the model on others."""
 WARNING_LINE = re.compile(r"^.*\bWARNING\b.*$", re.M)
 """What an engine warns of it has survived: llama.cpp's converter goes on without transformers' configuration."""
 
@@ -117,6 +119,8 @@ def _blame(exit_code: int, log: str, what: str) -> ReadinessError:
     fatal = WARNING_LINE.sub("", log)
     if UNKNOWN_ARCHITECTURE.search(fatal):
         return ArchitectureUnknown(f"{ARCHITECTURE_UNKNOWN}: {_line_of(UNKNOWN_ARCHITECTURE, fatal)}")
+    if NOT_ON_THIS_DEVICE.search(fatal):
+        return NotSupported(_line_of(NOT_ON_THIS_DEVICE, fatal))
     if NETWORK_WANTED.search(log):
         return NeedsNetwork(f"{what}: it needs the network at run time though its model is local")
     if ENGINES_OWN_WORDS.search(log):

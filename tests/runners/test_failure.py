@@ -76,6 +76,7 @@ def test_the_table_of_blame(code: int, log: str, kind: type[Exception]) -> None:
         "NotImplementedError: Architecture 'NewForCausalLM' not supported!",
         "error loading model: error loading model architecture: unknown model architecture: 'new'",
         "ValueError: … has model type `new` but Transformers does not recognize this architecture.",
+        "ValueError: Layer 0 (new) does not dispatch through the … interface and vLLM has no other way to handle it.",
     ],
 )
 def test_an_engine_that_does_not_know_an_architecture_is_told_apart(words: str) -> None:
@@ -90,6 +91,14 @@ def test_an_architecture_that_an_engine_only_warned_of_is_not_unknown_to_it() ->
     warned = "WARNING:hf-to-gguf:… model type `new` but Transformers does not recognize this architecture.\n"
     error = failure.explain_exit(1, f"{warned}{TRACEBACK}", while_doing="converting")
     assert isinstance(error, errors.EngineCrashed)
+
+
+def test_an_engine_that_refuses_the_device_is_not_to_blame() -> None:
+    """Its words are the reason of a SKIP."""
+    words = "ERROR NotImplementedError: Sparse Attention is not supported on CPU."
+    error = failure.explain_exit(1, f"{TRACEBACK}\n{words}\nRuntimeError: engine failed", while_doing="loading")
+    assert failure.status_of(error) is Status.SKIP
+    assert str(error) == words
 
 
 def test_a_death_carries_its_log() -> None:
