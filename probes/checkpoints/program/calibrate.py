@@ -14,11 +14,10 @@ import torch
 from torch import nn
 
 STEP = math.sqrt(2)
-STREAM, TIED_STREAMS = 1.0, (0.25, 0.0625, 0.015625)
-"""Standard deviation of the residual stream at the first layer. Where the embedding is the output matrix too, a larger
-one would make every token predict itself."""
-REPEATED = 0.25
-"""Share of positions from which on a model does that."""
+STREAM = 1 / 16
+"""Standard deviation of the residual stream at the first layer: small, as embeddings of real models are. The epsilon of
+a norm shows there, and where the embedding is the output matrix too, a larger one would make tokens predict themselves.
+"""
 ATTENDED = (3.0, 10.0)
 """Keys that a late query attends to, as exp of its entropy: neither one nor all."""
 ATTENTION_ROUNDS = 12
@@ -35,11 +34,8 @@ class Found(dict[str, float]):
 def calibrate(model: nn.Module, ids: torch.Tensor, defaults: Mapping[str, torch.Tensor]) -> Found:
     """Set the scales of embedding, attention and output; returns what came of it."""
     found = Found()
-    for stream in TIED_STREAMS if _tied(model) else (STREAM,):
-        _embedding(model, ids, stream, found)
-        _attention(model, ids, defaults, found)
-        if not _repeats(model, ids):
-            break
+    _embedding(model, ids, found)
+    _attention(model, ids, defaults, found)
     _output(model, ids, found)
     return found
 
@@ -54,11 +50,7 @@ def _nearest_step(factor: float) -> float:
     return float(STEP ** round(math.log(factor) / math.log(STEP)))
 
 
-def _repeats(model: nn.Module, ids: torch.Tensor) -> bool:
-    return float((logits(model, ids).argmax(-1) == ids).float().mean()) > REPEATED
-
-
-def _embedding(model: nn.Module, ids: torch.Tensor, stream: float, found: Found) -> None:
+def _embedding(model: nn.Module, ids: torch.Tensor, found: Found) -> None:
     """The residual stream begins no larger than what layers add to it."""
     begins: list[float] = []
     layer = next(module for name, module in model.named_modules() if _is_first_layer(name))
@@ -70,9 +62,8 @@ def _embedding(model: nn.Module, ids: torch.Tensor, stream: float, found: Found)
     handle = layer.register_forward_pre_hook(hook, with_kwargs=True)
     logits(model, ids)
     handle.remove()
-    gain = _nearest_step(stream / begins[0])
+    found["embedding gain"] = gain = _nearest_step(STREAM / begins[0])
     model.get_input_embeddings().weight.mul_(gain)
-    found["embedding gain"] = gain * found.get("embedding gain", 1.0)
 
 
 def _is_first_layer(name: str) -> bool:

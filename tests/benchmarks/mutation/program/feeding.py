@@ -24,7 +24,9 @@ class Path(NamedTuple):
     """Tokens of a prompt computed together."""
 
 
-CHUNKS = (48, 33, 64, 40, 56, 27, 72, 80)
+CHUNKS = (48, 33, 64, 40, 56, 36, 72, 80)
+"""All longer than the lengths that scaled RoPEs were trained on: a first chunk within them takes other factors
+(LongRoPE), and what follows is no rounding."""
 
 
 class Feed(NamedTuple):
