@@ -69,8 +69,7 @@ def grid(
     shown = sites.page(found, made_at=made_at)
     out.print(render.terminal(shown.grid))
     if microscope_file is not None:
-        machines = sorted({result.provenance.machine for result in found.results})
-        write_bytes(microscope_file, microscope.render(shown.grid, machines, made_at=made_at).encode())
+        write_bytes(microscope_file, microscope.render(shown.grid, found.runs, made_at=made_at).encode())
     if markdown_file is not None:
         last = [run for run in found.runs if run.results][-1]
         squares = make_grid(store.standing(last.results))

@@ -11,6 +11,7 @@ from matrix.errors import ARCHITECTURE_UNKNOWN
 from matrix.results import Result, Status
 from reports.grid import Grid, Square
 from reports.markdown import row
+from reports.store import Run
 
 SHOWN = 300
 """Characters of a sentence in a list of findings; the whole of it stands in the results."""
@@ -18,10 +19,19 @@ SHOWN = 300
 
 def squares_of(grid: Grid) -> list[Square]:
     """Those of tiny checkpoints."""
-    return [square for square in grid.squares if isinstance(_model(square).source, RecipeSource)]
+    return [square for square in grid.squares if _is_tiny(square.results[0])]
 
 
-def render(grid: Grid, machines: Sequence[str], *, made_at: dt.datetime) -> str:
+def _is_tiny(result: Result) -> bool:
+    return isinstance(result.cell.model.source, RecipeSource)
+
+
+def runs_of(runs: Sequence[Run]) -> list[Run]:
+    """Those that asked tiny checkpoints."""
+    return [run for run in runs if any(_is_tiny(result) for result in run.results)]
+
+
+def render(grid: Grid, runs: Sequence[Run], *, made_at: dt.datetime) -> str:
     """One document: what was asked, the table, and a sentence for every square that is not right."""
     squares = squares_of(grid)
     releases = sorted({square.release for square in squares})
@@ -40,7 +50,7 @@ def render(grid: Grid, machines: Sequence[str], *, made_at: dt.datetime) -> str:
         "the larger of prefill and decode in units of float32's own rounding. A square says whether the engine "
         "computes this architecture rightly; it says nothing of the released weights, of their dtype, or of speed.",
         "",
-        f"{len(by_model)} checkpoints, {len(classes)} classes. Machine: {'; '.join(machines) or 'none'}.",
+        f"{len(by_model)} checkpoints, {len(classes)} classes. {_time(runs_of(runs))}",
         "",
         *_totals(squares, releases),
         "",
@@ -56,6 +66,12 @@ def render(grid: Grid, machines: Sequence[str], *, made_at: dt.datetime) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _time(runs: Sequence[Run]) -> str:
+    machines = sorted({result.provenance.machine for run in runs for result in run.results})
+    minutes = sum(run.cost.total_s for run in runs if run.cost is not None) / 60
+    return f"{len(runs)} run{'s' if len(runs) != 1 else ''}, {minutes:.0f} minutes in all, on {'; '.join(machines)}."
 
 
 def _model(square: Square) -> Model:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 
 import msgspec
 
 from matrix.cells import Cell, RecipeSource
 from matrix.results import Result, Status
 from reports import microscope, store
+from reports.cost import Cost
 from reports.grid import grid
 from tests.reports.samples import cell, result, whole_cell
 
@@ -27,9 +29,11 @@ def tiny(engine: str, *, text_only: bool = False) -> Cell:
 
 
 def page(results: list[Result]) -> str:
-    return microscope.render(
-        grid(store.standing(results)), ["a machine"], made_at=dt.datetime(2026, 1, 3, tzinfo=dt.UTC)
-    )
+    spent = Cost(total_s=5400.0, parts_s={}, harness_s=0.0, cells=1)
+    run = store.Run(
+        run_id="one", folder=Path("one"), results=tuple(results), seconds={}, cost=spent, problems=()
+    )  # fmt: skip
+    return microscope.render(grid(store.standing(results)), [run], made_at=dt.datetime(2026, 1, 3, tzinfo=dt.UTC))
 
 
 def test_a_right_square_says_how_far_off_it_is() -> None:
@@ -38,7 +42,7 @@ def test_a_right_square_says_how_far_off_it_is() -> None:
     text = page([result("loading", of=of), result("correctness", of=of, numbers=RATIOS)])
     assert "| tiny-x | `XForCausalLM` | 3 right 2 x |" in text
     assert "| alpha-1.0 | 1 | 0 | 0 | 0 | 0 |" in text
-    assert "1 checkpoints, 1 classes. Machine: a machine." in text
+    assert f"1 checkpoints, 1 classes. 1 run, 90 minutes in all, on {result('loading').provenance.machine}." in text
 
 
 def test_wrong_absent_and_skipped_are_told_apart_and_each_has_its_sentence() -> None:
