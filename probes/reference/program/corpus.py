@@ -11,7 +11,7 @@ import torch
 
 from .errors import InputError
 from .sheet import Ids
-from .ways import groups
+from .ways import groups, with_cache
 
 SAMPLE_BATCH = 32
 
@@ -104,8 +104,7 @@ def _sample(model: Any, openings: list[Ids], length: int, generators: Sequence[A
     rows = [opening[:1] for opening in openings]
     cache = None
     for step in range(1, length):
-        output = model(input_ids=torch.tensor([row[-1:] for row in rows]), past_key_values=cache, use_cache=True)
-        cache = output.past_key_values
+        output, cache = with_cache(model, torch.tensor([row[-1:] for row in rows]), cache)
         probabilities = torch.softmax(output.logits[:, -1, :known].float(), dim=-1)
         for row, opening, chances, generator in zip(rows, openings, probabilities, generators, strict=True):
             given = step < len(opening)

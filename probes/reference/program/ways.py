@@ -87,7 +87,7 @@ def in_chunks(eighths: int, model: Any, sheet: Sheet) -> Passes:
 
     def forward(row: int, start: int) -> None:
         chunk = torch.tensor([sheet.sequences[row][start : start + sizes[row]]])
-        output, caches[row] = _with_cache(model, chunk, caches.get(row))
+        output, caches[row] = with_cache(model, chunk, caches.get(row))
         sheet.write_run(row, start, output.logits[0])
 
     for turn in range(max(-(-len(ids) // size) for ids, size in zip(sheet.sequences, sizes, strict=True))):
@@ -101,7 +101,7 @@ def decode(model: Any, sheet: Sheet) -> Passes:
 
     def forward(group: Sequence[int], step: int) -> None:
         column = [sheet.sequences[row][step if step < sheet.lengths[row] else 0] for row in group]
-        output, caches[group[0]] = _with_cache(model, torch.tensor(column)[:, None], caches.get(group[0]))
+        output, caches[group[0]] = with_cache(model, torch.tensor(column)[:, None], caches.get(group[0]))
         alive = [place for place, row in enumerate(group) if step < sheet.lengths[row] - 1]
         sheet.write([group[place] for place in alive], [step] * len(alive), output.logits[alive, -1])
 
@@ -110,7 +110,7 @@ def decode(model: Any, sheet: Sheet) -> Passes:
         yield [partial(forward, group, step) for group in batches if step < sheet.lengths[group].max() - 1]
 
 
-def _with_cache(model: Any, ids: Any, cache: Any) -> tuple[Any, Any]:
+def with_cache(model: Any, ids: Any, cache: Any) -> tuple[Any, Any]:
     """Output and cache; models of recurrent layers alone have another name for it."""
     name = "cache_params" if "cache_params" in inspect.signature(model.forward).parameters else "past_key_values"
     output = model(input_ids=ids, use_cache=True, **{name: cache})
