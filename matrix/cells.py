@@ -223,6 +223,14 @@ class Expectation(Record, frozen=True, kw_only=True):
     link: Annotated[str, msgspec.Meta(pattern=r"^https?://")]
 
 
+class Doubt(Record, frozen=True, kw_only=True):
+    """Cells whose reference is known to be wrong: its verdicts on correctness are REF-SUSPECT, whatever they say."""
+
+    cells: str
+    reason: Reason
+    link: Annotated[str, msgspec.Meta(pattern=r"^https?://")]
+
+
 class Control(Record, frozen=True, kw_only=True):
     """What a long-supported model measured on an engine when one of its releases was accepted as healthy.
 

@@ -17,6 +17,7 @@ from matrix.cells import (
     Config,
     Control,
     Device,
+    Doubt,
     Exclusion,
     Expectation,
     Model,
@@ -44,6 +45,7 @@ class Matrix(Record, frozen=True, kw_only=True):
     profiles: dict[str, Profile]
     exclusions: tuple[Exclusion, ...]
     expectations: tuple[Expectation, ...]
+    doubts: tuple[Doubt, ...]
     controls: tuple[Control, ...] = ()
 
     def cells(self) -> list[Cell]:
@@ -64,6 +66,10 @@ class Matrix(Record, frozen=True, kw_only=True):
         matching = (rule for rule in self.expectations if fnmatchcase(cell_id, rule.cells) and rule.probe == probe)
         return next(matching, None)
 
+    def doubt(self, cell_id: str) -> Doubt | None:
+        """The first rule that calls this cell's reference wrong."""
+        return next((rule for rule in self.doubts if fnmatchcase(cell_id, rule.cells)), None)
+
     def path(self, relative: str) -> Path:
         """A data file that a table names."""
         return self.folder / relative
@@ -82,7 +88,7 @@ def load(
     configs = _keyed(folder / "configs.toml", "config", Config)
     profiles = _keyed(folder / "profiles.toml", "profile", Profile)
     rules = _read_toml(folder / "rules.toml")
-    _only_tables(folder / "rules.toml", rules, ("exclude", "expect"))
+    _only_tables(folder / "rules.toml", rules, ("exclude", "expect", "doubt"))
     matrix = Matrix(
         folder=folder,
         releases=releases,
@@ -92,6 +98,7 @@ def load(
         profiles=profiles,
         exclusions=tuple(_records(folder / "rules.toml", rules, "exclude", Exclusion)),
         expectations=tuple(_records(folder / "rules.toml", rules, "expect", Expectation)),
+        doubts=tuple(_records(folder / "rules.toml", rules, "doubt", Doubt)),
         controls=_controls(folder / "controls.toml"),
     )
     _check_references(matrix, sorted(engines), sorted(probes))
@@ -217,7 +224,7 @@ def _check_references(matrix: Matrix, engines: Sequence[str], probes: Sequence[s
         _check_patterns(profile, "devices", profile.devices, matrix.devices)
         _check_patterns(profile, "configs", profile.configs, matrix.configs)
     ids = [cell.id for cell in matrix.cells()]
-    patterns = [rule.cells for rule in matrix.exclusions] + [rule.cells for rule in matrix.expectations]
+    patterns = [rule.cells for rules in (matrix.exclusions, matrix.expectations, matrix.doubts) for rule in rules]
     for pattern in patterns:
         if not any(fnmatchcase(cell_id, pattern) for cell_id in ids):
             raise WrongInput(f"rules.toml: {pattern!r} matches no cell; remove the rule or mend the pattern")

@@ -312,6 +312,10 @@ class Session:
     ) -> Result:  # fmt: skip
         """A verdict with its provenance and with what the rules expect of it."""
         verdict = verdict_without_places(verdict)
+        doubt = self.matrix.doubt(cell.id)
+        if doubt is not None and probe.tier == "correctness" and verdict.status.decided:
+            reason = f"{doubt.reason} ({doubt.link}); {verdict.status.value}, {verdict.reason}"
+            verdict = msgspec.structs.replace(verdict, status=Status.REF_SUSPECT, reason=reason)
         foreseen = self.matrix.expectation(cell.id, probe.name)
         if foreseen is not None:
             verdict = msgspec.structs.replace(

@@ -15,7 +15,7 @@ import numpy as np
 from matrix.cells import Cell, Record
 from matrix.results import Measurement, Status, Table, Verdict
 from probes import noise_floor, pooling
-from probes.noise_floor import Flags, Float32Verdict, RatioVerdict, TokenLogprobs
+from probes.noise_floor import Flags, RatioVerdict, TokenLogprobs
 
 SHIFT_FROM = 0.5
 SHIFT_TO = 0.05
@@ -168,7 +168,7 @@ def _by_logprobs(
 ) -> Verdict:
     candidate = TokenLogprobs(**table)
     if cell.dtype == "float32":
-        return _float32(noise_floor.judge_float32(family.reference, family.replicates, candidate, top_k), family)
+        return _float32(candidate, family, top_k)
     found = noise_floor.judge_ratio(
         family.reference,
         family.replicates,
@@ -180,9 +180,7 @@ def _by_logprobs(
         rungs=scale,
         strata=strata,
     )
-    sentence = found.sentence + _news(found, cell)
-    if found.decision == "FAIL" and (shift := _shift(family.reference, candidate)):
-        sentence = f"{shift}; {sentence}"
+    sentence = _named(found.sentence + _news(found, cell), found.decision, family, candidate)
     return Verdict(
         status=Status(found.decision), reason=sentence, evidence=_left_out(found.dropped), numbers=_numbers(found)
     )
@@ -210,12 +208,14 @@ def _news(found: RatioVerdict, cell: Cell) -> str:
     return ""
 
 
-def _float32(found: Float32Verdict, family: Family) -> Verdict:
+def _float32(candidate: TokenLogprobs, family: Family, top_k: int) -> Verdict:
+    found = noise_floor.judge_float32(family.reference, family.replicates, candidate, top_k)
+    sentence = _named(found.sentence, found.decision, family, candidate)
     numbers = {"rms": found.rms, "largest": found.largest, "noise_rms": found.noise_rms}
     numbers |= {"noise_largest": found.noise_largest, "tokens": float(found.tokens)}
     numbers |= {"misses": float(found.misses), "nonfinite": float(found.nonfinite)}
     return Verdict(
-        status=Status(found.decision), reason=found.sentence, evidence=_left_out(family.unsteady), numbers=numbers
+        status=Status(found.decision), reason=sentence, evidence=_left_out(family.unsteady), numbers=numbers
     )
 
 
@@ -246,6 +246,12 @@ def _by_text(family: Family, values: Correctness, cell: Cell, strata: int) -> Ve
 
 
 # --- a fault by its name ----------------------------------------------------------------------------------
+
+
+def _named(sentence: str, decision: str, family: Family, candidate: TokenLogprobs) -> str:
+    """The sentence of a FAIL begins with its fault where that has a name."""
+    shift = _shift(family.reference, candidate) if decision == "FAIL" else None
+    return f"{shift}; {sentence}" if shift else sentence
 
 
 def _shift(reference: TokenLogprobs, candidate: TokenLogprobs) -> str | None:

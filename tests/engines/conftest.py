@@ -1,4 +1,4 @@
-"""Real engines on a real model: what these tests share."""
+"""Real engines on a tiny checkpoint: what these tests share."""
 
 from __future__ import annotations
 
@@ -11,28 +11,30 @@ from probes.session import Options, Session
 from probes.stopwatch import Stopwatch
 from runners.models import Checkpoint
 
+MODEL = "tiny-llama-3.2-1b-instruct"
+
 
 @pytest.fixture(scope="session")
-def quick(tmp_path_factory: pytest.TempPathFactory) -> Session:
-    """The profile that `make grid` runs."""
+def microscope(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    """The engines and the config of the microscope, on one of its models."""
     run = tmp_path_factory.mktemp("run")
-    return Session(Options(matrix=str(PACKAGED), run=str(run)))
+    return Session(Options(matrix=str(PACKAGED), profile="microscope", select=(f"*__{MODEL}__*",), run=str(run)))
 
 
 @pytest.fixture(scope="session")
-def cells(quick: Session) -> dict[str, Cell]:
+def cells(microscope: Session) -> dict[str, Cell]:
     """Its cells by engine."""
-    return {planned.cell.release.engine: planned.cell for planned in quick.plan}
+    return {planned.cell.release.engine: planned.cell for planned in microscope.plan}
 
 
 @pytest.fixture(scope="session")
-def smollm2(quick: Session, cells: dict[str, Cell], reference_python: object) -> Checkpoint:
-    """The real model."""
-    return quick.checkpoint(cells["vllm"].model)
+def tiny_llama(microscope: Session, cells: dict[str, Cell], reference_python: object) -> Checkpoint:
+    """The checkpoint."""
+    return microscope.checkpoint(cells["vllm"].model)
 
 
 @pytest.fixture(scope="session")
-def bench(quick: Session, cells: dict[str, Cell], smollm2: Checkpoint) -> Bench:
+def bench(microscope: Session, cells: dict[str, Cell], tiny_llama: Checkpoint) -> Bench:
     """Its reference."""
     watch = Stopwatch()
-    return Bench(reference=quick.reference(cells["vllm"], smollm2, watch), watch=watch)
+    return Bench(reference=microscope.reference(cells["vllm"], tiny_llama, watch), watch=watch)

@@ -43,8 +43,8 @@ def without_tensor(source: Path, target: Path, name: str) -> None:
     path.write_bytes(struct.pack("<Q", len(packed)) + packed + body[:start] + body[end:])
 
 
-def launch_of(quick: Session, cell: Cell, engine: Engine, source: Checkpoint) -> Launch:
-    prepared = prepare.in_venv(quick.matrix, cell, engine, source)
+def launch_of(microscope: Session, cell: Cell, engine: Engine, source: Checkpoint) -> Launch:
+    prepared = prepare.in_venv(microscope.matrix, cell, engine, source)
     return Launch(
         cell=cell,
         environment=prepared.environment,
@@ -57,16 +57,15 @@ def launch_of(quick: Session, cell: Cell, engine: Engine, source: Checkpoint) ->
 
 @pytest.mark.usefixtures("vllm_environment")
 def test_vllm_serving_a_checkpoint_without_a_weight_is_caught_by_name(
-    quick: Session, cells: dict[str, Cell], smollm2: Checkpoint, bench: Bench, tmp_path: Path
+    microscope: Session, cells: dict[str, Cell], tiny_llama: Checkpoint, bench: Bench, tmp_path: Path
 ) -> None:
     """vLLM is healthy without `down_proj` of layer 1; the loading probe is not, and names the tensor."""
-    without_tensor(smollm2.folder, tmp_path / "damaged", MISSING)
+    without_tensor(tiny_llama.folder, tmp_path / "damaged", MISSING)
     damaged = models.local(tmp_path / "damaged")
-    # The parity config starts faster; what a checkpoint lacks does not depend on it.
-    cell = msgspec.structs.replace(cells["vllm"], config=quick.matrix.configs["parity"])
-    engine = quick.engines["vllm"]
+    cell = cells["vllm"]
+    engine = microscope.engines["vllm"]
     there = Bench(reference=msgspec.structs.replace(bench.reference, checkpoint=damaged), watch=bench.watch)
-    spec = launch_of(quick, cell, engine, damaged)
+    spec = launch_of(microscope, cell, engine, damaged)
     with venv.launch(engine, spec, tmp_path / "server.log") as server:
         verdict = loading.judge(loading.measure(server, cell, there), cell)
     assert verdict.status is Status.FAIL
@@ -90,9 +89,9 @@ class PlainText(Reference, frozen=True, kw_only=True):
 @pytest.mark.usefixtures("llama_cpp_python_environment")
 @pytest.mark.parametrize(("through", "status"), [("eval", Status.PASS), ("echo", Status.FAIL)])
 def test_the_shift_of_llama_cpp_pythons_echoed_logprobs_is_caught_by_name(
-    quick: Session,
+    microscope: Session,
     cells: dict[str, Cell],
-    smollm2: Checkpoint,
+    tiny_llama: Checkpoint,
     bench: Bench,
     tmp_path: Path,
     through: str,
@@ -100,11 +99,11 @@ def test_the_shift_of_llama_cpp_pythons_echoed_logprobs_is_caught_by_name(
 ) -> None:
     """Scored through `create_completion(echo=True)`, every token gets the logprobs of its successor's position."""
     cell = cells["llama-cpp-python"]
-    engine = quick.engines["llama-cpp-python"]
+    engine = microscope.engines["llama-cpp-python"]
     plain = PlainText(**{field: getattr(bench.reference, field) for field in Reference.__struct_fields__})
     if through == "echo":
         engine = msgspec.structs.replace(engine, score=llama_cpp_python.score_by_echo)
-    spec = launch_of(quick, cell, engine, smollm2)
+    spec = launch_of(microscope, cell, engine, tiny_llama)
     with venv.launch(engine, spec, tmp_path / "server.log") as server:
         verdict = strata.judge(correctness.measure(server, cell, Bench(reference=plain, watch=bench.watch)), cell)
     assert verdict.status is status
