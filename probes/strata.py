@@ -214,9 +214,7 @@ def _float32(candidate: TokenLogprobs, family: Family, top_k: int) -> Verdict:
     numbers = {"rms": found.rms, "largest": found.largest, "noise_rms": found.noise_rms}
     numbers |= {"noise_largest": found.noise_largest, "tokens": float(found.tokens)}
     numbers |= {"misses": float(found.misses), "nonfinite": float(found.nonfinite)}
-    return Verdict(
-        status=Status(found.decision), reason=sentence, evidence=_left_out(family.unsteady), numbers=numbers
-    )
+    return Verdict(status=Status(found.decision), reason=sentence, evidence=_left_out(family.unsteady), numbers=numbers)
 
 
 def _left_out(replicates: Sequence[str]) -> dict[str, str]:

@@ -257,7 +257,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     (r"max_window_layers|moe_layer_end_index", lambda sizes, value: min(int(value), sizes.layers)),
     (r"num_hash_layers", _same(1)),
     # Breakpoints.
-    (r"sliding_window(?:_size)?", _same(WINDOW)),
+    (r"sliding_window(?:_size)?", Sizes.window),
     (r"attention_chunk_size", _same(32)),
     (r"index_topk", _same(WINDOW)),
     (r"compress_ratios", lambda sizes, value: value),  # kinds of layer by the number, and no sizes

@@ -104,6 +104,12 @@ class Sizes(Record, frozen=True, kw_only=True):
         published = self.get("head_dim") or published_head(self.published)
         return value * head(published) // published if value <= published else value
 
+    def window(self, value: int | None) -> int | None:
+        """Shorter than the prompts; one that no position reaches in the published model still reaches none."""
+        positions = self.get("max_position_embeddings")
+        unreached = positions is not None and value is not None and value >= positions
+        return min(value, WINDOW) if value and not unreached else value
+
     def linear_key_heads(self, value: int) -> int:
         """Fewer than value heads where the published model has fewer."""
         return HEADS if value == self.get("linear_num_value_heads") else 2

@@ -17,21 +17,25 @@ RECORD = "checkpoint.json"
 """Beside the weights of a checkpoint that was made here."""
 
 
-def take_small_tokenizer() -> None:
-    """Whatever tokenizer the code for a class of models asks for, the byte-level one that is there is read."""
+def take_made_here() -> None:
+    """Whatever tokenizer the code for a class of models asks for, the byte-level one that is there is read.
+
+    Nor are there layers for multi-token prediction, which is what `--no-mtp` says where a class knows it.
+    """
     import conversion
     from conversion.base import TextModel
 
     published = conversion.get_model_class
 
-    def with_small_tokenizer(name: str, mmproj: bool = False) -> Any:
+    def as_made_here(name: str, mmproj: bool = False) -> Any:
         model = published(name, mmproj)
         if issubclass(model, TextModel):
             model.set_vocab = TextModel._set_vocab_gpt2
+            model.no_mtp = True
         return model
 
     TextModel.get_vocab_base_pre = lambda self, tokenizer: "gpt-2"
-    conversion.get_model_class = with_small_tokenizer
+    conversion.get_model_class = as_made_here
 
 
 def main() -> None:
@@ -39,7 +43,7 @@ def main() -> None:
     sys.path[:0] = [str(converter.parent), str(converter.parent / "gguf-py")]
     sys.argv[:2] = [str(converter)]
     if (checkpoint / RECORD).is_file():
-        take_small_tokenizer()
+        take_made_here()
     runpy.run_path(str(converter), run_name="__main__")
 
 
