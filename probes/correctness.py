@@ -163,7 +163,7 @@ def needs_confirming(verdict: Verdict) -> bool:
 
 PROBE = Probe(
     name="correctness",
-    version=6,
+    version=7,
     tier="correctness",
     order=2,
     deadline_s=1800,

@@ -54,6 +54,8 @@ class Family(Record, frozen=True, kw_only=True):
     """[S, N]: what sequences begin with alike counts once."""
     unsteady: tuple[str, ...] = ()
     """Replicates of a float32 family that are left out, because rounding does not explain them."""
+    ties: float = 0.0
+    """Share of the positions that are left out of a float32 family, because rounding may decide what is said there."""
 
 
 def judge(measurement: Measurement, cell: Cell) -> Verdict:
@@ -132,11 +134,15 @@ def _family(table: Table, keep: Flags | None = None, dtype: str = "bfloat16") ->
     reference, replicates = noise_floor.family(table)
     if keep is not None:
         reference = noise_floor.restrict(reference, keep)
-    counted = noise_floor.first_seen(table["token_ids"], reference)
     unsteady: tuple[str, ...] = ()
+    ties = 0.0
     if dtype == "float32":
+        replicates, flags = noise_floor.undecided(reference, replicates)
+        ties = float(flags.sum() / max(1, np.isfinite(reference.target_logprobs).sum()))
+        reference = noise_floor.restrict(reference, ~flags)
         replicates, unsteady = noise_floor.steady(reference, replicates)
-    return Family(reference=reference, replicates=replicates, counted=counted, unsteady=unsteady)
+    counted = noise_floor.first_seen(table["token_ids"], reference)
+    return Family(reference=reference, replicates=replicates, counted=counted, unsteady=unsteady, ties=ties)
 
 
 def generated(table: Table) -> Flags:
@@ -211,10 +217,16 @@ def _news(found: RatioVerdict, cell: Cell) -> str:
 def _float32(candidate: TokenLogprobs, family: Family, top_k: int) -> Verdict:
     found = noise_floor.judge_float32(family.reference, family.replicates, candidate, top_k)
     sentence = _named(found.sentence, found.decision, family, candidate)
+    status = Status(found.decision)
+    if family.ties > noise_floor.FLOAT32_TIES and status is Status.PASS:
+        status = Status.UNDECIDED
+    if family.ties:
+        sentence = f"{sentence}; {family.ties:.1%} of the tokens left out, where a choice is nearly a tie"
     numbers = {"rms": found.rms, "largest": found.largest, "noise_rms": found.noise_rms}
     numbers |= {"noise_largest": found.noise_largest, "tokens": float(found.tokens)}
     numbers |= {"misses": float(found.misses), "nonfinite": float(found.nonfinite)}
-    return Verdict(status=Status(found.decision), reason=sentence, evidence=_left_out(family.unsteady), numbers=numbers)
+    numbers |= {"ties": family.ties}
+    return Verdict(status=status, reason=sentence, evidence=_left_out(family.unsteady), numbers=numbers)
 
 
 def _left_out(replicates: Sequence[str]) -> dict[str, str]:

@@ -24,8 +24,8 @@ target logprobs is padding, or left out by `restrict`, and is looked at nowhere.
 from __future__ import annotations
 
 from probes.noise_floor.divergence import TokenKl, flips, token_difference, token_kl
-from probes.noise_floor.float32 import judge_float32, steady
-from probes.noise_floor.limits import FAIL_ALPHA, MARGIN_FAIL_ALPHA, MIN_REPLICATES, PASS_ALPHA
+from probes.noise_floor.float32 import judge_float32, steady, undecided
+from probes.noise_floor.limits import FAIL_ALPHA, FLOAT32_TIES, MARGIN_FAIL_ALPHA, MIN_REPLICATES, PASS_ALPHA
 from probes.noise_floor.logprobs import (
     Flags,
     Floats,
@@ -57,6 +57,7 @@ from probes.noise_floor.verdicts import (
 
 __all__ = [
     "FAIL_ALPHA",
+    "FLOAT32_TIES",
     "INT8",
     "MARGIN_FAIL_ALPHA",
     "MIN_REPLICATES",
@@ -94,4 +95,5 @@ __all__ = [
     "token_difference",
     "token_kl",
     "top_margin",
+    "undecided",
 ]

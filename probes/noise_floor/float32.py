@@ -19,6 +19,9 @@ from probes.noise_floor.limits import FLOAT32_FAIL, FLOAT32_GOOD, FLOAT32_RESOLU
 from probes.noise_floor.logprobs import Flags, Floats, TokenLogprobs, nonfinite, valid_positions
 from probes.noise_floor.verdicts import Decision, Float32Verdict, first_flagged, place
 
+SHAKEN = "f32-shaken"
+"""How the names of replicates begin that are no rounding: the reference program's ways.py."""
+
 
 class Size(NamedTuple):
     """How large a run's differences are, nats."""
@@ -64,6 +67,30 @@ def judge_float32(
     )
 
 
+def undecided(
+    reference: TokenLogprobs, replicates: Mapping[str, TokenLogprobs]
+) -> tuple[dict[str, TokenLogprobs], Flags]:
+    """The replicates that show rounding, and [S, N] where rounding may decide what the model says.
+
+    The shaken ones among the replicates differ from the reference by a millionth at the input. Where that moves a
+    logprob by more than FLOAT32_FAIL times what rounding does, a choice of experts or of keys is nearly a tie, and two
+    right engines may differ by any amount there and in all that follows.
+    """
+    rounding = {name: run for name, run in replicates.items() if not name.startswith(SHAKEN)}
+    flags = np.zeros_like(valid_positions(reference))
+    limit = _beyond_rounding(reference, rounding)
+    for name, run in replicates.items():
+        if name.startswith(SHAKEN):
+            flags |= np.nan_to_num(np.abs(token_difference(reference, run)), nan=0.0) > limit
+    return rounding, flags
+
+
+def _beyond_rounding(reference: TokenLogprobs, replicates: Mapping[str, TokenLogprobs]) -> float:
+    """Nats that rounding does not explain, by the second closest replicate; infinite where there are fewer than two."""
+    sizes = sorted(_size(token_difference(reference, run)).largest for run in replicates.values())
+    return FLOAT32_FAIL * max(sizes[1], FLOAT32_RESOLUTION) if len(sizes) > 1 else math.inf
+
+
 def steady(
     reference: TokenLogprobs, replicates: Mapping[str, TokenLogprobs]
 ) -> tuple[dict[str, TokenLogprobs], tuple[str, ...]]:
@@ -74,9 +101,7 @@ def steady(
     router that was nearly a tie. Taken for noise, it would pass any engine.
     """
     sizes = {name: _size(token_difference(reference, run)).largest for name, run in replicates.items()}
-    if len(sizes) < 2:
-        return dict(replicates), ()
-    limit = FLOAT32_FAIL * max(sorted(sizes.values())[1], FLOAT32_RESOLUTION)
+    limit = _beyond_rounding(reference, replicates)
     dropped = tuple(name for name, size in sizes.items() if size > limit)
     return {name: run for name, run in replicates.items() if name not in dropped}, dropped
 

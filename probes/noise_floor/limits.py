@@ -34,6 +34,8 @@ FLOAT32_FAIL = 100.0
 """A fault stands out by two orders of magnitude there, or rounding may be all there is."""
 FLOAT32_RESOLUTION = 2.0**-22
 """Of a float32 logprob of some nats: two units in its last place."""
+FLOAT32_TIES = 0.1
+"""Share of tokens at which rounding may decide (`undecided`), above which the others carry no PASS."""
 
 # --- how sure ---------------------------------------------------------------------------------------------
 

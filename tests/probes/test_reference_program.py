@@ -285,7 +285,7 @@ def test_wrong_parts_of_the_corpus_are_status_2(
 def test_float32_has_a_noise_of_its_own(
     reference_program: Runs, built: dict[str, Any], tmp_path: Path, request: pytest.FixtureRequest, stored: str
 ) -> None:
-    """Five other orders of the same float32 sums: off by rounding alone, and each in its own way."""
+    """Five other orders of the same float32 sums: off by rounding alone, each in its own way; and two shaken inputs."""
     model = request.getfixturevalue(stored)
     (tmp_path / "ids.json").write_text(json.dumps({"token_ids": built["token_ids"][:3].tolist()}))
     done = reference_program(
@@ -297,7 +297,9 @@ def test_float32_has_a_noise_of_its_own(
     assert metadata["dtype"] == "float32"
     assert metadata["checkpoint_dtype"] == ("float32" if stored == "float32_model" else "bfloat16")
     reference, replicates = nf.family(found)
-    assert list(replicates) == ["f32-sdpa", "f32-left-padded", "f32-chunked-prefill", "f32-decode", "f32-ranks"]
+    assert list(replicates) == [
+        "f32-sdpa", "f32-left-padded", "f32-chunked-prefill", "f32-decode", "f32-ranks", "f32-shaken-1", "f32-shaken-2",
+    ]  # fmt: skip
     targets = [run.target_logprobs for run in replicates.values()]
     largest = [float(np.abs(one - reference.target_logprobs).max()) for one in targets]
     assert all(0 < value < 1e-4 for value in largest), largest

@@ -106,11 +106,13 @@ def test_the_float32_noise_of_a_model_read_part_by_part(
     """Off by rounding alone, each in its own way, and none of them token by token."""
     found = score(reference_program, models["dense"], ids, tmp_path / "f32.npz", "--memory", "0", "--dtype", "float32")
     names = json.loads(str(found["metadata"]))["replicates"]
-    assert names == ["f32-sdpa", "f32-left-padded", "f32-chunked-prefill", "f32-halves", "f32-ranks"]
+    assert names == [
+        "f32-sdpa", "f32-left-padded", "f32-chunked-prefill", "f32-halves", "f32-ranks", "f32-shaken-1", "f32-shaken-2",
+    ]  # fmt: skip
     targets = [found[f"{name}/target_logprobs"] for name in names]
     largest = [float(np.nanmax(np.abs(one - found["reference/target_logprobs"]))) for one in targets]
     assert all(0 < value < 1e-4 for value in largest), largest
-    assert len({one.tobytes() for one in targets}) == 5
+    assert len({one.tobytes() for one in targets}) == 7
 
 
 def test_a_rung_that_rounds_nothing_is_left_out(

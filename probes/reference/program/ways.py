@@ -23,6 +23,7 @@ PADDED_BATCH = 4
 PAD_STEP = 7  # tokens by which the rows of a padded batch differ; coprime to the block sizes of attention kernels
 CHUNKS_EIGHTHS = 3  # a prefill chunk is 3/8 of the sequence: two whole chunks and a shorter one, aligned to nothing
 HALF_EIGHTHS = 5
+SHAKE = 1e-6
 ROW_PARALLEL = (
     "o_proj",
     "down_proj",
@@ -162,6 +163,24 @@ def _split(layer: Any, count: int) -> Callable[[Any], Any]:
     return forward
 
 
+@contextmanager
+def shaken(seed: int, model: Any) -> Iterator[None]:
+    """Every embedded number off by about a millionth: more than float32 rounds, and far less than any fault.
+
+    Where that moves the output by much, a choice (of experts, of keys) is nearly a tie, and right engines differ.
+    """
+    noise = torch.Generator().manual_seed(seed)
+
+    def shake(_: Any, __: Any, output: Any) -> Any:
+        return output * (1 + SHAKE * torch.randn(output.shape, generator=noise))
+
+    handle = model.get_input_embeddings().register_forward_hook(shake)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
 # --- the reference and its replicates ---------------------------------------------------------------------
 
 REFERENCE = Replicate("reference", "float32", "eager", whole)
@@ -192,6 +211,9 @@ FLOAT32_NOISE = (
     Replicate("f32-chunked-prefill", "float32", "sdpa", partial(in_chunks, CHUNKS_EIGHTHS), partial(ranks, 2)),
     Replicate("f32-decode", "float32", "sdpa", decode),
     Replicate("f32-ranks", "float32", "eager", whole, partial(ranks, 4)),
+    # No rounding: they show where rounding would decide.
+    Replicate("f32-shaken-1", "float32", "eager", whole, partial(shaken, 1)),
+    Replicate("f32-shaken-2", "float32", "eager", whole, partial(shaken, 2)),
 )
 STREAMED_FLOAT32_NOISE = tuple(
     Replicate("f32-halves", "float32", "sdpa", partial(in_chunks, HALF_EIGHTHS), partial(ranks, 5))

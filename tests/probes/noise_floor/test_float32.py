@@ -69,6 +69,26 @@ def test_where_hardly_any_replicate_is_rounding_nothing_is_decided(
     assert nf.judge_float32(small.reference, kept, small.run(off(small, 1.0))).decision == "UNDECIDED"
 
 
+def flipped(world: World, where: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> nf.TokenLogprobs:
+    """A run that says something else where a choice turned out otherwise."""
+    return world.run(np.where(where[..., None], off(world, 1e6), off(world, 10.0)), LISTED)
+
+
+def test_where_a_choice_is_nearly_a_tie_nobody_is_judged(small: World, rounded: dict[str, nf.TokenLogprobs]) -> None:
+    """A shaken input shows the place; an engine that chose otherwise there is right in all the rest, or it is not."""
+    tie = np.zeros((8, 40), dtype=bool)
+    tie[5, 30:] = True
+    shaken = {"f32-shaken-1": flipped(small, tie), "f32-shaken-2": small.run(off(small, 10.0), LISTED)}
+    rounding, flags = nf.undecided(small.reference, {**rounded, **shaken})
+    assert list(rounding) == list(rounded)
+    assert np.array_equal(flags, tie)
+    part = nf.restrict(small.reference, ~flags)
+    assert nf.judge_float32(small.reference, rounding, flipped(small, tie)).decision == "FAIL"
+    assert nf.judge_float32(part, rounding, flipped(small, tie)).decision == "PASS"
+    tie[2, 7] = True
+    assert nf.judge_float32(part, rounding, flipped(small, tie)).decision == "FAIL"
+
+
 def test_what_is_no_number_or_another_distribution_fails(small: World, rounded: dict[str, nf.TokenLogprobs]) -> None:
     """NaN and a list about something else need no threshold."""
     run = small.run(off(small, 1.0))
