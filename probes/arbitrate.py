@@ -161,7 +161,7 @@ def _compared(one: Accused, other: Accused) -> Agreement | None:
     width = min(one.corpus["token_ids"].shape[1], other.corpus["token_ids"].shape[1]) - 1
     try:
         reference, replicates = noise_floor.family(one.corpus)
-        replicates, _ = noise_floor.undecided(reference, replicates)
+        replicates = {name: run for name, run in replicates.items() if not name.startswith(noise_floor.SHAKEN)}
         reference = _cut(reference, mine, width)
         replicates = {name: _cut(run, mine, width) for name, run in replicates.items()}
         first, second = (_cut(TokenLogprobs(**a.prefill), rows, width) for a, rows in ((one, mine), (other, theirs)))

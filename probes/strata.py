@@ -137,10 +137,10 @@ def _family(table: Table, keep: Flags | None = None, dtype: str = "bfloat16") ->
     unsteady: tuple[str, ...] = ()
     ties = 0.0
     if dtype == "float32":
-        replicates, flags = noise_floor.undecided(reference, replicates)
-        ties = float(flags.sum() / max(1, np.isfinite(reference.target_logprobs).sum()))
-        reference = noise_floor.restrict(reference, ~flags)
-        replicates, unsteady = noise_floor.steady(reference, replicates)
+        found = noise_floor.rounding(reference, replicates)
+        replicates, unsteady = found.replicates, found.dropped
+        ties = float(found.undecided.sum() / max(1, np.isfinite(reference.target_logprobs).sum()))
+        reference = noise_floor.restrict(reference, ~found.undecided)
     counted = noise_floor.first_seen(table["token_ids"], reference)
     return Family(reference=reference, replicates=replicates, counted=counted, unsteady=unsteady, ties=ties)
 

@@ -24,7 +24,7 @@ target logprobs is padding, or left out by `restrict`, and is looked at nowhere.
 from __future__ import annotations
 
 from probes.noise_floor.divergence import TokenKl, flips, token_difference, token_kl
-from probes.noise_floor.float32 import judge_float32, steady, undecided
+from probes.noise_floor.float32 import SHAKEN, Rounding, judge_float32, rounding
 from probes.noise_floor.limits import FAIL_ALPHA, FLOAT32_TIES, MARGIN_FAIL_ALPHA, MIN_REPLICATES, PASS_ALPHA
 from probes.noise_floor.logprobs import (
     Flags,
@@ -62,6 +62,7 @@ __all__ = [
     "MARGIN_FAIL_ALPHA",
     "MIN_REPLICATES",
     "PASS_ALPHA",
+    "SHAKEN",
     "Decision",
     "Estimate",
     "Flags",
@@ -70,6 +71,7 @@ __all__ = [
     "Ints",
     "MarginVerdict",
     "RatioVerdict",
+    "Rounding",
     "SideStatistic",
     "TokenKl",
     "TokenLogprobs",
@@ -89,11 +91,10 @@ __all__ = [
     "placed",
     "rate_excess",
     "restrict",
+    "rounding",
     "rows",
     "runs",
-    "steady",
     "token_difference",
     "token_kl",
     "top_margin",
-    "undecided",
 ]

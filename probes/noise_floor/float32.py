@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from probes.noise_floor.divergence import token_difference, token_kl
-from probes.noise_floor.limits import FLOAT32_FAIL, FLOAT32_GOOD, FLOAT32_RESOLUTION, MIN_REPLICATES
+from probes.noise_floor.limits import FLOAT32_FAIL, FLOAT32_GOOD, FLOAT32_RESOLUTION, FLOAT32_TIES, MIN_REPLICATES
 from probes.noise_floor.logprobs import Flags, Floats, TokenLogprobs, nonfinite, valid_positions
 from probes.noise_floor.verdicts import Decision, Float32Verdict, first_flagged, place
 
@@ -67,43 +67,39 @@ def judge_float32(
     )
 
 
-def undecided(
-    reference: TokenLogprobs, replicates: Mapping[str, TokenLogprobs]
-) -> tuple[dict[str, TokenLogprobs], Flags]:
-    """The replicates that show rounding, and [S, N] where rounding may decide what the model says.
+class Rounding(NamedTuple):
+    """What a float32 family says of rounding."""
 
-    The shaken ones among the replicates differ from the reference by a millionth at the input. Where that moves a
-    logprob by more than FLOAT32_FAIL times what rounding does, a choice of experts or of keys is nearly a tie, and two
-    right engines may differ by any amount there and in all that follows.
+    replicates: dict[str, TokenLogprobs]
+    """Those that differ from the reference by rounding."""
+    undecided: Flags
+    """[S, N]: where rounding may decide what the model says."""
+    dropped: tuple[str, ...]
+    """Names of those that rounding does not explain."""
+
+
+def rounding(reference: TokenLogprobs, replicates: Mapping[str, TokenLogprobs]) -> Rounding:
+    """Tell rounding from what it is not, by differences beyond FLOAT32_FAIL times those of 99% of the tokens.
+
+    At some tokens: a choice, of experts or of keys, is nearly a tie. It turns out one way here and the other there, two
+    right engines may differ by any amount from there on, and nobody is judged. Two shaken replicates, which are no
+    rounding but an input off by a few millionths, look for such places. At more than FLOAT32_TIES of the tokens: a way
+    of feeding that the reference's own code gets wrong (transformers 5.23.0: padded batches through Mamba layers).
+    Taken for noise, either would pass any engine.
     """
-    rounding = {name: run for name, run in replicates.items() if not name.startswith(SHAKEN)}
-    flags = np.zeros_like(valid_positions(reference))
-    limit = _beyond_rounding(reference, rounding)
-    for name, run in replicates.items():
-        if name.startswith(SHAKEN):
-            flags |= np.nan_to_num(np.abs(token_difference(reference, run)), nan=0.0) > limit
-    return rounding, flags
-
-
-def _beyond_rounding(reference: TokenLogprobs, replicates: Mapping[str, TokenLogprobs]) -> float:
-    """Nats that rounding does not explain, by the second closest replicate; infinite where there are fewer than two."""
-    sizes = sorted(_size(token_difference(reference, run)).largest for run in replicates.values())
-    return FLOAT32_FAIL * max(sizes[1], FLOAT32_RESOLUTION) if len(sizes) > 1 else math.inf
-
-
-def steady(
-    reference: TokenLogprobs, replicates: Mapping[str, TokenLogprobs]
-) -> tuple[dict[str, TokenLogprobs], tuple[str, ...]]:
-    """The replicates that rounding explains, and the names of the others.
-
-    One whose largest difference is beyond FLOAT32_FAIL times the second smallest is no rounding: a way of feeding that
-    the reference's own code gets wrong (transformers 5.23.0: padded batches through Mamba layers), or a choice of a
-    router that was nearly a tie. Taken for noise, it would pass any engine.
-    """
-    sizes = {name: _size(token_difference(reference, run)).largest for name, run in replicates.items()}
-    limit = _beyond_rounding(reference, replicates)
-    dropped = tuple(name for name, size in sizes.items() if size > limit)
-    return {name: run for name, run in replicates.items() if name not in dropped}, dropped
+    distances = {name: np.abs(token_difference(reference, run)) for name, run in replicates.items()}
+    own = [name for name in replicates if not name.startswith(SHAKEN)]
+    scales = sorted(float(np.nanquantile(distances[name], 0.99)) for name in own)
+    limit = FLOAT32_FAIL * max(scales[1], FLOAT32_RESOLUTION) if len(scales) > 1 else math.inf
+    beyond = {name: np.nan_to_num(values, nan=0.0) > limit for name, values in distances.items()}
+    most = FLOAT32_TIES * valid_positions(reference).sum()
+    dropped = tuple(name for name in own if beyond[name].sum() > most)
+    undecided = np.zeros_like(valid_positions(reference))
+    for name, flags in beyond.items():
+        if name not in dropped:
+            undecided |= flags
+    kept = {name: replicates[name] for name in own if name not in dropped}
+    return Rounding(replicates=kept, undecided=undecided, dropped=dropped)
 
 
 def _size(difference: Floats) -> Size:

@@ -35,7 +35,8 @@ FLOAT32_FAIL = 100.0
 FLOAT32_RESOLUTION = 2.0**-22
 """Of a float32 logprob of some nats: two units in its last place."""
 FLOAT32_TIES = 0.1
-"""Share of tokens at which rounding may decide (`undecided`), above which the others carry no PASS."""
+"""Share of tokens at which rounding may decide, above which the others carry no PASS; and a replicate that differs at
+more of them is none."""
 
 # --- how sure ---------------------------------------------------------------------------------------------
 

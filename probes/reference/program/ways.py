@@ -23,7 +23,7 @@ PADDED_BATCH = 4
 PAD_STEP = 7  # tokens by which the rows of a padded batch differ; coprime to the block sizes of attention kernels
 CHUNKS_EIGHTHS = 3  # a prefill chunk is 3/8 of the sequence: two whole chunks and a shorter one, aligned to nothing
 HALF_EIGHTHS = 5
-SHAKE = 1e-6
+SHAKE = 5e-6  # moves logprobs by some thirty times what rounding does, as far as an engine in float32 may be off
 ROW_PARALLEL = (
     "o_proj",
     "down_proj",
@@ -165,7 +165,7 @@ def _split(layer: Any, count: int) -> Callable[[Any], Any]:
 
 @contextmanager
 def shaken(seed: int, model: Any) -> Iterator[None]:
-    """Every embedded number off by about a millionth: more than float32 rounds, and far less than any fault.
+    """Every embedded number off by some millionths: more than float32 rounds, and far less than any fault.
 
     Where that moves the output by much, a choice (of experts, of keys) is nearly a tie, and right engines differ.
     """
