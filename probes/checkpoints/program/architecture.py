@@ -32,7 +32,9 @@ def read_config(folder: Path) -> Any:
         if named is None or getattr(named, "config_class", None) is None:
             first = str(error).strip().splitlines()[0]
             raise UnknownArchitecture(f"transformers {transformers.__version__}: {first}") from error
-        return named.config_class.from_pretrained(folder, local_files_only=True)
+        config = named.config_class.from_pretrained(folder, local_files_only=True)
+        config.model_type = named.config_class.model_type  # by which tensors get their published names
+        return config
 
 
 def model_class(config: Any, named: str) -> Any:

@@ -14,6 +14,10 @@ def adopt(folder: Path) -> None:
     """
     import transformers
     from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM
+    from transformers.conversion_mapping import (
+        get_checkpoint_conversion_mapping,
+        register_checkpoint_conversion_mapping,
+    )
 
     kind, name = model_type(folder), _named_class(folder)
     if kind is None or kind in CONFIG_MAPPING or name is None:
@@ -24,6 +28,9 @@ def adopt(folder: Path) -> None:
         return
     own = type(base.__name__, (base,), {"model_type": kind})
     AutoConfig.register(kind, own)
+    # How published tensors become the class's (experts in stacks, other names) goes by the model type.
+    if (mapping := get_checkpoint_conversion_mapping(base.model_type)) is not None:
+        register_checkpoint_conversion_mapping(kind, mapping)
     # exist_ok: both keep transformers' own names, which is how it checks that they belong together.
     AutoModelForCausalLM.register(own, type(name, (known,), {"config_class": own}), exist_ok=True)
 
