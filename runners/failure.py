@@ -43,12 +43,13 @@ OUR_DOING = (
     (re.compile(r"CUDA driver version is insufficient|driver/library version mismatch"), "driver mismatch"),
     (re.compile(r"Illegal instruction"), "the build needs instructions that this processor lacks"),
     (re.compile(r"fatal error: Python\.h|InvalidCxxCompiler"), "its environment lacks a compiler or Python's headers"),
+    (re.compile(r"No module named 'torch(?:vision|audio|codec)'"), "its environment lacks a package for other media"),
     (re.compile(r"401 Client Error|403 Client Error|GatedRepoError"), "the hub refuses: accept the licence"),
 )
 """Words in a log that put the blame on us or on the machine, and the sentence for each."""
 
 UNKNOWN_ARCHITECTURE = re.compile(
-    r"Model architectures \[.*\] (?:are not supported for now|failed to be inspected)|was supported in vLLM until v"
+    r"Model architectures \[.*\] are not supported for now|was supported in vLLM until v"
     r"|has no SGlang implementation and the Transformers implementation is not compatible"
     r"|unknown model architecture: '|Architecture '?\w+'? not supported!|Model \w+ is not supported$"
     r"|but Transformers does not recognize this architecture|and vLLM has no other way to handle it",
