@@ -56,7 +56,7 @@ UNKNOWN_ARCHITECTURE = re.compile(
     re.I | re.M,
 )
 """Engines' own words for an architecture that they do not know."""
-NOT_ON_THIS_DEVICE = re.compile(r"Error: .*\bnot supported on CPU\b")
+NOT_ON_THIS_DEVICE = re.compile(r"Error: .*(?:\bnot supported on CPU\b|\bCPU .*\brequires BF16\b)")
 """An engine's refusal of the device, which says nothing of the model on others."""
 WARNING_LINE = re.compile(r"^.*\bWARNING\b.*$", re.M)
 """What an engine warns of it has survived: llama.cpp's converter goes on without transformers' configuration."""

@@ -40,7 +40,8 @@ def command(launch: Launch) -> tuple[str, ...]:
     if launch.cell.model.text_only:
         words.append("--language-model-only")
     if launch.cell.config.eager:
-        words.append("--enforce-eager")
+        # By itself it serves models with LongRoPE up to their original context alone.
+        words += ["--enforce-eager", "--max-model-len", str(launch.cell.model.context_length)]
     if not launch.cell.config.prefix_cache:
         words.append("--no-enable-prefix-caching")
     return tuple(words)

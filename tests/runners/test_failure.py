@@ -94,9 +94,15 @@ def test_an_architecture_that_an_engine_only_warned_of_is_not_unknown_to_it() ->
     assert isinstance(error, errors.EngineCrashed)
 
 
-def test_an_engine_that_refuses_the_device_is_not_to_blame() -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        "ERROR NotImplementedError: Sparse Attention is not supported on CPU.",
+        "ERROR AssertionError: CPU GDN attention requires BF16.",
+    ],
+)
+def test_an_engine_that_refuses_the_device_is_not_to_blame(words: str) -> None:
     """Its words are the reason of a SKIP."""
-    words = "ERROR NotImplementedError: Sparse Attention is not supported on CPU."
     error = failure.explain_exit(1, f"{TRACEBACK}\n{words}\nRuntimeError: engine failed", while_doing="loading")
     assert failure.status_of(error) is Status.SKIP
     assert str(error) == words
