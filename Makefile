@@ -34,7 +34,7 @@ $(VENV)/.ready: requirements-dev.txt pyproject.toml
 lock: setup
 	$(BIN)/python -m runners.lock
 
-# Every architecture on every engine, by tiny checkpoints in float32 (two hours on 2 cores); writes docs/microscope.md.
+# Every architecture on every engine, by tiny checkpoints in float32 (hours on 2 cores); writes docs/microscope.md.
 # It fails where an engine falls short and no rule expects it; the page is written all the same.
 microscope: setup
 	$(BIN)/readiness run --profile microscope -n 2; status=$$?; \

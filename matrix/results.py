@@ -50,7 +50,7 @@ class Status(enum.Enum):
     UNDECIDED = "UNDECIDED"
     REF_SUSPECT = "REF-SUSPECT"
     """Engines of different lineage agree with each other against the reference: one of the two sides is wrong, and
-    nobody knows which."""
+    nobody knows which. Or a rule says, with a reason, that the reference errs."""
 
     @property
     def blames_engine(self) -> bool:

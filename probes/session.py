@@ -48,6 +48,8 @@ from runners.limits import Limits, limits
 from runners.models import Checkpoint
 from runners.prepare import Prepared
 
+JUDGED = frozenset({Status.PASS, Status.DEGRADED, Status.FAIL})
+"""What comparing with the reference can give."""
 LAUNCHERS = ("docker", "venv", "attach")
 
 
@@ -313,7 +315,7 @@ class Session:
         """A verdict with its provenance and with what the rules expect of it."""
         verdict = verdict_without_places(verdict)
         doubt = self.matrix.doubt(cell.id)
-        if doubt is not None and probe.tier == "correctness" and verdict.status.decided:
+        if doubt is not None and probe.tier == "correctness" and measurement is not None and verdict.status in JUDGED:
             reason = f"{doubt.reason} ({doubt.link}); {verdict.status.value}, {verdict.reason}"
             verdict = msgspec.structs.replace(verdict, status=Status.REF_SUSPECT, reason=reason)
         foreseen = self.matrix.expectation(cell.id, probe.name)

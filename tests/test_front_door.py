@@ -90,16 +90,22 @@ def test_a_wrong_engine_exits_1_and_an_expected_failure_exits_0(
 def test_where_the_reference_is_known_to_err_neither_a_pass_nor_a_failure_counts(
     environment: dict[str, str], tables: Path, tmp_path: Path
 ) -> None:
-    """An engine that shares the mistake would be green, and one that is right red; what was measured is told."""
+    """An engine that shares the mistake would be green, and one that is right red; what was measured is told.
+
+    What an engine does wrong without any reference is its own.
+    """
     (tables / "rules.toml").write_text(
         '[[doubt]]\ncells = "fake-0.0.1*"\nreason = "its norm is another"\nlink = "https://example.org/1"\n'
     )
-    done = readiness(environment, tmp_path, "run", "--matrix", tables, "--select", "fake-0.0.1*")
+    select = ("run", "--matrix", tables, "--select", "fake-0.0.1*")
+    done = readiness(environment, tmp_path, *select)
     assert statuses(tmp_path / "results") == {
         "0.0.1 loading": "PASS", "0.0.1 correctness": "REF-SUSPECT", "0.0.1 throughput": "PASS",
     }  # fmt: skip
     assert "its norm is another (https://example.org/1); PASS, " in " ".join(done.stdout.split())
     assert done.returncode == 0
+    assert readiness(environment, tmp_path, *select, behaviour="fewer-rows").returncode == 1
+    assert statuses(tmp_path / "results")["0.0.1 correctness"] == "FAIL"
 
 
 def test_an_environment_that_cannot_be_built_leaves_the_others_decided_and_exits_3(

@@ -91,7 +91,8 @@ def rounding(reference: TokenLogprobs, replicates: Mapping[str, TokenLogprobs]) 
     own = [name for name in replicates if not name.startswith(SHAKEN)]
     scales = sorted(float(np.nanquantile(distances[name], 0.99)) for name in own)
     limit = FLOAT32_FAIL * max(scales[1], FLOAT32_RESOLUTION) if len(scales) > 1 else math.inf
-    beyond = {name: np.nan_to_num(values, nan=0.0) > limit for name, values in distances.items()}
+    # A number that is none is no tie: the judge refuses a replicate that has one.
+    beyond = {name: np.nan_to_num(values, nan=0.0, posinf=0.0) > limit for name, values in distances.items()}
     most = FLOAT32_TIES * valid_positions(reference).sum()
     dropped = tuple(name for name in own if beyond[name].sum() > most)
     undecided = np.zeros_like(valid_positions(reference))

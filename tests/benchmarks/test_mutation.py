@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -61,6 +62,8 @@ def checkpoint(*found: Judged, recipe: str = "tiny", architecture: str = "TinyFo
         (judged("PASS", 2.0, 1e-6, 2e-5), "below the floor"),
         (judged("PASS", 2.0, 1e-3, 2e-2), "hole"),  # beyond 100 times 1e-5 nats somewhere, and not seen
         (judged("PASS", 2.0, 1e-15, 1e-14, mutant=told(same="distances alone count")), "equivalent"),
+        (judged("UNDECIDED", 2.0, 1e-15, 1e-14, mutant=told(same="distances alone count")), "equivalent"),
+        (judged("UNDECIDED", 2.0, 1e-15, 1e-14), "undecided"),
         (judged("PASS", 2.0, 1e-15, 1e-14), "hole"),  # identical, and nobody knows why
         (judged("UNFIT"), "unfit"),
     ],
@@ -193,7 +196,7 @@ def test_parties_ask_their_server_one_after_another() -> None:
         inside[0] -= 1
         return gathering.score(Asked([[number, number]], [1]))
 
-    gathering.run([lambda number=number: job(number) for number in range(4)])  # type: ignore[misc]
+    gathering.run([partial(job, number) for number in range(4)])
     assert most == [1]
 
 

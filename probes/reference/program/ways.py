@@ -23,7 +23,7 @@ PADDED_BATCH = 4
 PAD_STEP = 7  # tokens by which the rows of a padded batch differ; coprime to the block sizes of attention kernels
 CHUNKS_EIGHTHS = 3  # a prefill chunk is 3/8 of the sequence: two whole chunks and a shorter one, aligned to nothing
 HALF_EIGHTHS = 5
-SHAKE = 5e-6  # moves logprobs by some thirty times what rounding does, as far as an engine in float32 may be off
+SHAKE = 5e-6  # moves logprobs 12 to 17 times as far as rounding does (GLM 5.3, DeepSeek V3.2; 2026-11-26)
 ROW_PARALLEL = (
     "o_proj",
     "down_proj",

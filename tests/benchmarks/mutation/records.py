@@ -10,7 +10,7 @@ Outcome = Literal["killed", "undecided", "below the floor", "equivalent", "hole"
 """killed        FAIL
 undecided     neither PASS nor FAIL
 below floor   PASS, and no further from the right numbers than a FAIL begins
-equivalent    PASS, identical in float64
+equivalent    no FAIL, and identical in float64 for a known reason
 hole          PASS though further off than that, or identical in float64 and nobody knows why
 unfit         the changed model does not run: no mutant, and counted nowhere
 """

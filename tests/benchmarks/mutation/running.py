@@ -9,6 +9,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -112,7 +113,7 @@ def together(work: Work, some: Sequence[tuple[int, Told]]) -> list[Judged]:
         reference = Shared(**{**fields, "watch": watch}, gathering=gathering)
         return PROBE.measure(mutant(work.server, number), work.cell, Bench(reference=reference, watch=watch))
 
-    answers = gathering.run([lambda number=number: measured(number) for number, _ in some])  # type: ignore[misc]
+    answers = gathering.run([partial(measured, number) for number, _ in some])
     seconds = (time.monotonic() - started) / len(some)
     return [
         _judged(work, number, told, answer, seconds) for (number, told), answer in zip(some, answers, strict=True)

@@ -48,12 +48,16 @@ def outcome(judged: Judged) -> Outcome:
     """What a verdict on a mutant means for the score; records.py says what the words mean."""
     if judged.status == "UNFIT":
         return "unfit"
-    if judged.status != "PASS":
-        return "killed" if judged.status in ALARMS else "undecided"
+    if judged.status in ALARMS:
+        return "killed"
     assert judged.relative is not None
     assert judged.nats is not None
+    if judged.relative <= IDENTICAL and judged.told.same:
+        return "equivalent"
+    if judged.status != "PASS":
+        return "undecided"
     if judged.relative <= IDENTICAL:
-        return "equivalent" if judged.told.same else "hole"
+        return "hole"
     begins = FLOAT32_FAIL * max(stratum.noise_largest for stratum in judged.strata.values())
     return "hole" if judged.nats > begins else "below the floor"
 
