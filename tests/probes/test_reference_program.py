@@ -302,7 +302,8 @@ def test_float32_has_a_noise_of_its_own(
     ]  # fmt: skip
     targets = [run.target_logprobs for run in replicates.values()]
     largest = [float(np.abs(one - reference.target_logprobs).max()) for one in targets]
-    assert all(0 < value < 1e-4 for value in largest), largest
+    assert all(0 < value < 1e-4 for value in largest[:5]), largest
+    assert all(max(largest[:5]) < value < 1e-3 for value in largest[5:]), largest
     assert not any(np.array_equal(one, other) for n, one in enumerate(targets) for other in targets[:n])
 
 

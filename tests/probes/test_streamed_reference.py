@@ -111,7 +111,8 @@ def test_the_float32_noise_of_a_model_read_part_by_part(
     ]  # fmt: skip
     targets = [found[f"{name}/target_logprobs"] for name in names]
     largest = [float(np.nanmax(np.abs(one - found["reference/target_logprobs"]))) for one in targets]
-    assert all(0 < value < 1e-4 for value in largest), largest
+    assert all(0 < value < 1e-4 for value in largest[:5]), largest
+    assert all(max(largest[:5]) < value < 1e-3 for value in largest[5:]), largest
     assert len({one.tobytes() for one in targets}) == 7
 
 
