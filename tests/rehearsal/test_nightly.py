@@ -214,11 +214,12 @@ def test_a_cancelled_job_keeps_what_it_measured_and_leaves_no_engine(stage: Stag
 
 
 def real_stage(folder: Path, mark: str, *, profile: str, releases: list[str]) -> Stage:
-    """The packaged tables with one profile, which holds some real releases."""
+    """The packaged tables with one profile, which holds some real releases; rules about other cells would match none."""
     tables = folder / "matrix"
     shutil.copytree(PACKAGED, tables)
     (tables / "profiles.toml").write_text(REAL.format(profile=profile, releases=json.dumps(releases)))
     (tables / "devices.toml").write_text(LITTLE_WORK)
+    (tables / "rules.toml").write_text("")
     runners = {**os.environ, "READINESS_MATRIX": str(tables), "COLUMNS": "200", bench.MARK: mark}
     return Stage(folder=folder / "github", environment=runners)
 
