@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from matrix.cells import Cell, FileName, Profile, Record
@@ -50,6 +51,9 @@ MOST_JOBS = 256
 MOST_CELLS = 8
 """Cells of one job; the workflow has as many steps that keep a cell's artifact."""
 
+NAMED = 4
+"""Cells that an error names."""
+
 JOB_MINUTES, CELL_MINUTES = 30, 30
 """Time limits: for fetching or building an image, and for a cell, both several times what they take."""
 
@@ -64,11 +68,18 @@ def plan(matrix: Matrix, profile_id: str, select: Sequence[str] = ()) -> list[Pl
     for pattern in select:
         if not any(fnmatchcase(cell.id, pattern) for cell in cells):
             raise WrongInput(
-                f"--select {pattern!r} matches no cell of profile {profile_id!r}: "
-                f"{', '.join(cell.id for cell in cells)}"
+                f"--select {pattern!r} matches no cell of profile {profile_id!r}: {_nearest(pattern, cells)}"
             )
     chosen = [cell for cell in cells if not select or any(fnmatchcase(cell.id, p) for p in select)]
     return [Planned(cell=cell, excluded=_excluded(matrix, cell)) for cell in chosen]
+
+
+def _nearest(pattern: str, cells: Sequence[Cell]) -> str:
+    """Those cells that the pattern is most like, by their ids, and how many others there are."""
+    ids = [cell.id for cell in cells]
+    named = get_close_matches(pattern, ids, n=NAMED, cutoff=0) if len(ids) > NAMED else ids
+    others = len(ids) - len(named)
+    return ", ".join(named) + (f" and {others} others" if others else "")
 
 
 def _in_profile(cell: Cell, profile: Profile) -> bool:

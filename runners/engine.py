@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -47,7 +48,7 @@ class Launch(Record, frozen=True, kw_only=True):
     """A Hugging Face folder, or the GGUF file, as `Engine.weights` says."""
     port: int
     shims: Path
-    """The folder of stand-ins; `shims / <name>` is this engine's, if it has one."""
+    """The folder of stand-ins: an engine's own in `shims / <name>`, those that several need beside them."""
     label: str = ""
     """What the label of its processes begins with: the run's name."""
     accelerators: tuple[str, ...] = ()
@@ -58,6 +59,10 @@ class Launch(Record, frozen=True, kw_only=True):
     """Where compiled kernels are kept between launches; None: with the environment they were compiled from."""
     deadline_s: float = READY_BASE_S
     """By when it must be ready; an engine's own patience is raised to it, or we would cause the crash."""
+
+    def stand_ins(self, *names: str) -> str:
+        """Those folders of stand-ins as a search path for Python."""
+        return os.pathsep.join(str(self.shims / name) for name in names)
 
     @property
     def kernels(self) -> Path:

@@ -54,7 +54,7 @@ def environment(launch: Launch) -> dict[str, str]:
     # Output logprobs are those of the raw logits, as input logprobs are.
     env = {"SGLANG_RETURN_ORIGINAL_LOGPROB": "1"}
     if launch.cell.device.kind == "cpu":
-        env |= {"SGLANG_USE_CPU_ENGINE": "1", "PYTHONPATH": str(launch.shims / "sglang")}
+        env |= {"SGLANG_USE_CPU_ENGINE": "1", "PYTHONPATH": launch.stand_ins("sglang", "cpu_torch")}
     return env
 
 

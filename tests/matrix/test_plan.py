@@ -13,7 +13,7 @@ from matrix.cells import Cell
 from matrix.errors import WrongInput
 from matrix.load import Matrix
 from matrix.plan import Planned, plan
-from tests.matrix.tables import read, write
+from tests.matrix.tables import read, spoil, write
 
 
 @pytest.fixture
@@ -60,6 +60,17 @@ def test_a_pattern_that_matches_nothing_is_refused(matrix: Matrix) -> None:
     """One idle pattern among useful ones is a mistake too, and the profile's cells are named."""
     with pytest.raises(WrongInput, match=r"--select 'vllm-\*' matches no cell of profile 'quick': fake-0.0.1__small"):
         plan(matrix, "quick", ["fake-*", "vllm-*"])
+
+
+def test_of_many_cells_an_error_names_the_nearest(tmp_path: Path) -> None:
+    """A profile may hold hundreds."""
+    tables = spoil(tmp_path, "profiles.toml", 'configs = ["default"]', 'configs = ["*"]')
+    with pytest.raises(WrongInput) as raised:
+        plan(read(tables), "quick", ["fake-0.0.2__smal__cpu__parity"])
+    assert str(raised.value) == (
+        "--select 'fake-0.0.2__smal__cpu__parity' matches no cell of profile 'quick': fake-0.0.2__small__cpu__parity, "
+        "fake-0.0.1__small__cpu__parity, fake-0.0.2__large__cpu__parity, fake-0.0.1__large__cpu__parity and 4 others"
+    )
 
 
 def test_the_dtype_of_a_cell_is_the_configs_or_the_models(matrix: Matrix) -> None:
