@@ -214,7 +214,7 @@ def test_a_cancelled_job_keeps_what_it_measured_and_leaves_no_engine(stage: Stag
 
 
 def real_stage(folder: Path, mark: str, *, profile: str, releases: list[str]) -> Stage:
-    """The packaged tables with one profile, which holds some real releases; rules about other cells would match none."""
+    """The packaged tables with one profile of some real releases, and no rules, which would match none of its cells."""
     tables = folder / "matrix"
     shutil.copytree(PACKAGED, tables)
     (tables / "profiles.toml").write_text(REAL.format(profile=profile, releases=json.dumps(releases)))
