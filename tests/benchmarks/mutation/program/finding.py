@@ -11,6 +11,8 @@ import torch
 T = TypeVar("T")
 
 MEDIA = re.compile(r"vision|audio|visual|multi_modal|mm_projector|embed_vision|embed_audio")
+OUTPUT_PROJECTIONS = r"(o_proj|out_proj|down_proj)(\.weight)?"
+"""Every layer has one, and reads it: of the others, some of Gemma 4's are saved and never read."""
 
 
 def text_modules(model: Any) -> Iterator[tuple[str, Any]]:

@@ -9,17 +9,17 @@ from typing import Any
 
 import torch
 
-from .finding import ends, layers, modules, short, text_modules
+from .finding import OUTPUT_PROJECTIONS, ends, layers, modules, short, tensors, text_modules
 from .hand import Change, Hand, on_output
 
 
 def quantized(rounding: str, subject: Any) -> Iterator[Change]:
-    """All matrices of the layers, or those of the last, rounded as the reference's ladder rounds them."""
+    """All matrices of the layers, or the last output projection, rounded as the reference's ladder rounds them."""
     ladder = sys.modules["reference_program.ladder"]
 
     def apply(hand: Hand, model: Any, some: bool) -> None:
-        found = list(ladder.matrices(model))
-        for weight in found[-1:] if some else found:
+        outputs = [weight for _, weight in tensors(model, OUTPUT_PROJECTIONS)]
+        for weight in outputs[-1:] if some else ladder.matrices(model):
             hand.tensor(weight, lambda old: getattr(ladder, rounding)(old.float()).to(old.dtype))
 
     yield Change("in all layers", model=partial(apply, some=False))

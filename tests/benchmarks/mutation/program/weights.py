@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from .finding import MEDIA, ends, layers, modules, short, tensor, tensors
+from .finding import MEDIA, OUTPUT_PROJECTIONS, ends, layers, modules, short, tensor, tensors
 from .hand import Change, Hand, on_output, on_tensor
 
 NOT_LOADED = {
@@ -44,7 +44,7 @@ def _as_initialised(hand: Hand, model: Any, names: list[str], defaults: dict[str
 
 def matrix_not_loaded(subject: Any) -> Iterator[Change]:
     """An output projection, or the experts' one, at its random start, in the first layer and in the last."""
-    for name, _ in ends(tensors(subject.model, r"(o_proj|out_proj|down_proj)(\.weight)?")):
+    for name, _ in ends(tensors(subject.model, OUTPUT_PROJECTIONS)):
         yield Change(short(name), model=partial(_as_initialised, names=[name], defaults=subject.defaults))
 
 
