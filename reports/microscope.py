@@ -13,6 +13,9 @@ from reports.grid import Grid, Square
 from reports.markdown import row
 from reports.store import Run
 
+KINDS = ("right", "wrong", "absent", "suspect", "skipped", "grey")
+"""Of squares: `absent` means that the engine has no such class, `suspect` that the reference may be what errs."""
+
 SHOWN = 300
 """Characters of a sentence in a list of findings; the whole of it stands in the results."""
 
@@ -83,10 +86,10 @@ def _right(square: Square) -> bool:
 
 
 def _totals(squares: Sequence[Square], releases: Sequence[str]) -> list[str]:
-    lines = [row(["engine", "right", "wrong", "absent", "skipped", "grey"]), row(["---", *["---:"] * 5])]
+    lines = [row(["engine", *KINDS]), row(["---", *["---:"] * len(KINDS)])]
     for release in releases:
         kinds = Counter(_kind(square) for square in squares if square.release == release)
-        lines.append(row([release, *(str(kinds[kind]) for kind in ("right", "wrong", "absent", "skipped", "grey"))]))
+        lines.append(row([release, *(str(kinds[kind]) for kind in KINDS)]))
     return lines
 
 
@@ -98,7 +101,10 @@ def _kind(square: Square) -> str:
         return "absent"
     if any(status.blames_engine for status in statuses):
         return "wrong"
-    return "skipped" if statuses == {Status.SKIP} else "grey"
+    if Status.REF_SUSPECT in statuses:
+        return "suspect"
+    skipped = any(result.probe == "loading" and result.verdict.status is Status.SKIP for result in square.results)
+    return "skipped" if skipped else "grey"
 
 
 def _line(name: str, found: dict[str, Square], releases: Sequence[str]) -> str:
@@ -112,7 +118,7 @@ def _mark(square: Square | None) -> str:
         return "not asked"
     kind = _kind(square)
     if kind != "right":
-        return {"wrong": "**wrong**", "absent": "0 absent", "skipped": "skip", "grey": "grey"}[kind]
+        return {"wrong": "**wrong**", "absent": "0 absent", "skipped": "skip"}.get(kind, kind)
     times = _times(square.results)
     return f"{square.level} {square.level_name}" + (f" {times:.2g} x" if times is not None else "")
 

@@ -41,7 +41,7 @@ def test_a_right_square_says_how_far_off_it_is() -> None:
     of = tiny("alpha")
     text = page([result("loading", of=of), result("correctness", of=of, numbers=RATIOS)])
     assert "| tiny-x | `XForCausalLM` | 3 right 2 x |" in text
-    assert "| alpha-1.0 | 1 | 0 | 0 | 0 | 0 |" in text
+    assert "| alpha-1.0 | 1 | 0 | 0 | 0 | 0 | 0 |" in text
     assert f"1 checkpoints, 1 classes. 1 run, 90 minutes in all, on {result('loading').provenance.machine}." in text
 
 
@@ -53,10 +53,12 @@ def test_wrong_absent_and_skipped_are_told_apart_and_each_has_its_sentence() -> 
         result("loading", Status.CRASH, of=tiny("beta"), reason="exited with code 1"),
         result("loading", Status.FAIL, of=tiny("gamma"), reason=unknown),
         result("loading", Status.SKIP, of=tiny("delta"), reason="no kernel on this device"),
+        result("correctness", Status.NOTRUN, of=tiny("delta"), reason="the engine had ended before this probe"),
         result("loading", Status.ERROR, of=tiny("epsilon"), reason="the disk is full"),
+        *whole_cell(tiny("zeta"), correctness=Status.REF_SUSPECT),
     ]
     text = page(results)
-    assert "| **wrong** | **wrong** | skip | grey | 0 absent |" in text
+    assert "| **wrong** | **wrong** | skip | grey | 0 absent | suspect |" in text
     assert f"- `tiny-x` on `gamma-1.0`, absent: loading FAIL: {unknown}" in text
     assert "- `tiny-x` on `delta-1.0`, skipped: loading SKIP: no kernel on this device" in text
     assert "- `tiny-x` on `epsilon-1.0`, grey: loading ERROR: the disk is full" in text
