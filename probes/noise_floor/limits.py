@@ -36,8 +36,8 @@ FLOAT32_RESOLUTION = 2.0**-22
 """Of a float32 logprob of some nats: two units in its last place."""
 FLOAT32_TIES = 0.3
 """Share of tokens at which rounding may decide, above which the others carry no PASS; and a replicate that differs at
-more of them is none. Of seventy tiny checkpoints ties reach 10%, one early in one of eight prompts an eighth; ways that the
-reference's code gets wrong begin at 57% (2026-11-26)."""
+more of them is none. Of seventy tiny checkpoints ties reach 10%, and one early in one of eight prompts an eighth; ways
+that the reference's code gets wrong begin at 57% (2026-11-26)."""
 
 # --- how sure ---------------------------------------------------------------------------------------------
 
