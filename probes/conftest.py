@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from matrix.cells import Cell
 from matrix.errors import WrongInput
 from matrix.plan import Planned
 from matrix.results import Measurement, Result, Status, Verdict, write_measurement, write_result
@@ -169,7 +170,7 @@ def _result(item: pytest.Item, call: pytest.CallInfo[Any]) -> Result:
     return session.result(
         planned.cell,
         probe,
-        _verdict(record, call, probe, session),
+        _verdict(record, call, probe, session, planned.cell),
         started_at=record.started_at,
         seconds=time.monotonic() - record.started,
         server=record.served.server if record.served else None,
@@ -179,12 +180,13 @@ def _result(item: pytest.Item, call: pytest.CallInfo[Any]) -> Result:
     )
 
 
-def _verdict(record: Record, call: pytest.CallInfo[Any], probe: Probe, session: Session) -> Verdict:
+def _verdict(record: Record, call: pytest.CallInfo[Any], probe: Probe, session: Session, cell: Cell) -> Verdict:
     if record.verdict is not None:
         return record.verdict
     if call.excinfo is None:
         return Verdict(status=Status.ERROR, reason="the harness failed: the probe ended without a verdict")
-    error = call.excinfo.value
+    lacking = session.engines[cell.release.engine].lacking_on_cpu if cell.device.kind == "cpu" else None
+    error = failure.excused(call.excinfo.value, lacking)
     reason, evidence = failure.describe(error)
     status = failure.status_of(error)
     first = next(iter(session.probes))

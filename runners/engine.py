@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -182,6 +183,8 @@ class Engine(Record, frozen=True, kw_only=True):
     `check_targets` or `check_listed` that they are those asked for; that no row lacks, the client checks."""
     supports: Callable[[Cell], str | None] = lambda cell: None
     """Why this cell cannot run on this engine; None where it can."""
+    lacking_on_cpu: re.Pattern[str] | None = None
+    """Lines of the log that show, where it ended on a CPU, that the build for CPUs lacks what this model needs."""
     convert: Callable[[Conversion], tuple[str, ...]] | None = None
     """Arguments after `python` that make the engine's own weights."""
     max_top_k: int = 20

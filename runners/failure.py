@@ -27,12 +27,14 @@ from matrix.errors import (
 from matrix.results import Status
 from runners.engine import OutOfMemory
 
-LOG_TAIL_LINES = 100
+LOG_TAIL_LINES = 160
+"""vLLM's cause stands 119 lines before the end: what its processes say of each other's end comes after it."""
 LOG_READ_BYTES = 2**22
 
 ENGINES_OWN_WORDS = re.compile(
     r"Traceback \(most recent call last\)|\b\w*(?:Error|Exception)\b[:(]|\berror: |\bERROR\b|\bFATAL\b|\bCRITICAL\b"
-    r"|[Aa]ssert(?:ion)?\b.*fail|GGML_ASSERT|terminate called|[Ss]egmentation fault|core dumped|Received sigquit",
+    r"|[Aa]ssert(?:ion)?\b.*fail|GGML_ASSERT|terminate called|[Ss]egmentation fault|core dumped|Received sigquit"
+    r"|^assert \S",
 )
 """A line in which the engine itself says that something went wrong."""
 
@@ -56,10 +58,16 @@ UNKNOWN_ARCHITECTURE = re.compile(
     re.I | re.M,
 )
 """Engines' own words for an architecture that they do not know."""
-NOT_ON_THIS_DEVICE = re.compile(r"Error: .*(?:\bnot supported on CPU\b|\bCPU .*\brequires BF16\b)")
-"""An engine's refusal of the device, which says nothing of the model on others."""
-WARNING_LINE = re.compile(r"^.*\bWARNING\b.*$", re.M)
-"""What an engine warns of it has survived: llama.cpp's converter goes on without transformers' configuration."""
+SURVIVED = re.compile(r"^.*(?:\bWARNING\b|Ignore import error when loading).*$", re.M)
+"""What an engine goes on after: llama.cpp's converter without a configuration, SGLang without one model's module."""
+
+SAYS_LITTLE = re.compile(
+    r"\(most recent call last\):$|^File \"|^raise \w|[Rr]oot cause above|[Ss]ee stack trace|for the root cause"
+    r"|Received sigquit from a child|500 Internal Server Error"
+)
+"""Lines about an error that stands elsewhere in the log."""
+LOG_PREFIX = re.compile(r"^(?:\([^)]*\) )?(?:ERROR (?=\d))?(?:\[?[\d :.-]+\]? )?(?:\[[\w.]+:\d+\] )?\s*")
+"""What stands before the words in a line of an engine's log: process, level, time and place."""
 
 NETWORK_WANTED = re.compile(
     r"OfflineModeIsEnabled|LocalEntryNotFoundError|Temporary failure in name resolution|Failed to resolve '"
@@ -108,6 +116,7 @@ def _blame_memory(found: OutOfMemory, what: str) -> ReadinessError:
 
 
 def _blame(exit_code: int, log: str, what: str) -> ReadinessError:
+    log = SURVIVED.sub("", log)
     for pattern, sentence in OUR_DOING:
         if pattern.search(log):
             return Infrastructure(f"{what}: {sentence}")
@@ -117,16 +126,31 @@ def _blame(exit_code: int, log: str, what: str) -> ReadinessError:
         return EngineCrashed(f"{what}{_quote(log)}")
     if exit_code == -signal.SIGKILL and not ENGINES_OWN_WORDS.search(log):
         return Infrastructure(f"{what} without a word of its own: out of memory on the host, or killed from outside")
-    fatal = WARNING_LINE.sub("", log)
-    if UNKNOWN_ARCHITECTURE.search(fatal):
-        return ArchitectureUnknown(f"{ARCHITECTURE_UNKNOWN}: {_line_of(UNKNOWN_ARCHITECTURE, fatal)}")
-    if NOT_ON_THIS_DEVICE.search(fatal):
-        return NotSupported(_line_of(NOT_ON_THIS_DEVICE, fatal))
+    if UNKNOWN_ARCHITECTURE.search(log):
+        return ArchitectureUnknown(f"{ARCHITECTURE_UNKNOWN}: {_line_of(UNKNOWN_ARCHITECTURE, log)}")
     if NETWORK_WANTED.search(log):
         return NeedsNetwork(f"{what}: it needs the network at run time though its model is local")
     if ENGINES_OWN_WORDS.search(log):
         return EngineCrashed(f"{what}{_quote(log)}")
     return Infrastructure(f"{what} without a word of its own, so nothing shows that the engine is to blame")
+
+
+def excused(error: BaseException, lacking: re.Pattern[str] | None) -> BaseException:
+    """The error, or in place of a crash a refusal of the device where the engine's log shows what `lacking` means.
+
+    `lacking` matches whole lines of a log, by which an engine ends where its build for this device lacks what a model
+    needs; it says nothing of the model on other devices.
+    """
+    if lacking is None or not isinstance(error, EngineCrashed):
+        return error
+    notes = getattr(error, "__notes__", [])
+    for line in SURVIVED.sub("", "\n".join(notes)).splitlines():
+        if lacking.search(line):
+            excuse = NotSupported(LOG_PREFIX.sub("", line.strip())[:300])
+            for note in notes:
+                excuse.add_note(note)
+            return excuse
+    return error
 
 
 def _how(exit_code: int) -> str:
@@ -149,8 +173,9 @@ def _line_of(pattern: re.Pattern[str], log: str) -> str:
 
 def own_words(log: str) -> str:
     """The last line in which the engine says what went wrong, cut to a readable length."""
-    lines = [line.strip() for line in log.splitlines() if ENGINES_OWN_WORDS.search(line)]
-    lines = [line for line in lines if not line.endswith("(most recent call last):")] or lines
+    bare = [LOG_PREFIX.sub("", line.strip()) for line in log.splitlines()]
+    lines = [line for line in bare if ENGINES_OWN_WORDS.search(line)]
+    lines = [line for line in lines if not SAYS_LITTLE.search(line)] or lines
     return lines[-1][:300] if lines else ""
 
 

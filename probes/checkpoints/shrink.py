@@ -258,7 +258,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     (r"num_hash_layers", _same(1)),
     # Breakpoints.
     (r"sliding_window(?:_size)?", Sizes.window),
-    (r"attention_chunk_size", _same(32)),
+    (r"attention_chunk_size", _same(128)),  # a multiple of the blocks of engines' KV caches
     (r"index_topk", _same(WINDOW)),
     (r"compress_ratios", lambda sizes, value: value),  # kinds of layer by the number, and no sizes
     (r"sparse_block_size", _same(8)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,12 @@ from runners.engine import (
 
 CPU_MAX_TOTAL_TOKENS = 8192
 """Without a limit the CPU build takes some 15 GB for its KV cache."""
+
+LACKING_ON_CPU = re.compile(
+    r"Torch not compiled with CUDA enabled|\bassert .*\.is_cuda\b"
+    # Its kernels for CPUs need AMX and a package of their own, for which a stand-in of ours stands here.
+    r"|No module named 'sgl_kernel\.|\battention backends?\b.*\bgot\b"
+)
 
 
 def command(launch: Launch) -> tuple[str, ...]:
@@ -144,6 +151,7 @@ ENGINE = Engine(
     prompts="token-ids",
     command=command,
     environment=environment,
+    lacking_on_cpu=LACKING_ON_CPU,
     served_name=served_name,
     generate=generate,
     parse_generation=parse_generation,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,12 @@ from runners.engine import (
 )
 
 CPU_KV_CACHE_GIB = 2
+
+LACKING_ON_CPU = re.compile(
+    r"Error: .*(?:\bnot supported on CPU\b|\bCPU .*\brequires BF16\b|\bsupported only for CUDA\b)"
+    # Of Triton, which CPUs have not, there is a placeholder.
+    r"|module 'triton' has no attribute|No module named 'cutlass'"
+)
 
 
 def command(launch: Launch) -> tuple[str, ...]:
@@ -159,6 +166,7 @@ ENGINE = Engine(
     prompts="token-ids",
     command=command,
     environment=environment,
+    lacking_on_cpu=LACKING_ON_CPU,
     served_name=served_name,
     generate=generate,
     parse_generation=parse_generation,

@@ -11,6 +11,8 @@ import pytest
 from matrix import errors
 from matrix.results import Status
 from runners import failure
+from runners.engine import Engine
+from runners.engines import sglang, vllm
 
 TRACEBACK = 'Traceback (most recent call last):\n  File "x.py", line 1\nValueError: bad shape'
 
@@ -95,24 +97,59 @@ def test_an_architecture_that_an_engine_only_warned_of_is_not_unknown_to_it() ->
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("engine", "line", "reason"),
     [
-        "ERROR NotImplementedError: Sparse Attention is not supported on CPU.",
-        "ERROR AssertionError: CPU GDN attention requires BF16.",
+        (
+            vllm.ENGINE,
+            "(Worker pid=71) ERROR 11-26 18:19:57 [worker.py:9] NotImplementedError: MLA is not supported on CPU.",
+            "NotImplementedError: MLA is not supported on CPU.",
+        ),
+        (vllm.ENGINE, "AssertionError: CPU GDN attention requires BF16.", None),
+        (vllm.ENGINE, "AttributeError: module 'triton' has no attribute 'next_power_of_2'", None),
+        (sglang.ENGINE, "ModuleNotFoundError: No module named 'sgl_kernel.mamba'", None),
+        (sglang.ENGINE, "[2026-11-26 18:19:57] AssertionError: only supports fa4 attention backend, got torch_native",
+         "AssertionError: only supports fa4 attention backend, got torch_native"),
     ],
-)
-def test_an_engine_that_refuses_the_device_is_not_to_blame(words: str) -> None:
-    """Its words are the reason of a SKIP."""
-    error = failure.explain_exit(1, f"{TRACEBACK}\n{words}\nRuntimeError: engine failed", while_doing="loading")
+)  # fmt: skip
+def test_an_engine_whose_build_for_this_device_lacks_something_is_not_to_blame(
+    engine: Engine, line: str, reason: str | None
+) -> None:
+    """Its words are the reason of a SKIP, without what stands before them in a log."""
+    crash = failure.explain_exit(1, f"{TRACEBACK}\n{line}\nRuntimeError: see root cause above", while_doing="loading")
+    assert failure.status_of(crash) is Status.CRASH
+    error = failure.excused(crash, engine.lacking_on_cpu)
     assert failure.status_of(error) is Status.SKIP
-    assert str(error) == words
+    assert str(error) == (reason or line)
+    assert error.__notes__ == crash.__notes__
+
+
+def test_what_an_engine_went_on_after_excuses_nothing() -> None:
+    """SGLang reads modules of all models, and goes on without those that it cannot read."""
+    ignored = "Ignore import error when loading one.py: No module named 'sgl_kernel.mamba'"
+    crash = failure.explain_exit(1, f"{ignored}\n{TRACEBACK}", while_doing="loading")
+    assert failure.excused(crash, sglang.ENGINE.lacking_on_cpu) is crash
+    crash = failure.explain_exit(1, f"{ignored.replace('sgl_kernel.mamba', 'torchaudio')}\n{TRACEBACK}", while_doing="")
+    assert isinstance(crash, errors.EngineCrashed)
+
+
+def test_of_a_trace_the_cause_is_quoted() -> None:
+    """Engines end with lines about an error that stands further up."""
+    log = """
+(Worker pid=71) ERROR 11-26 18:19:57 [worker.py:9] Traceback (most recent call last):
+(Worker pid=71) ERROR 11-26 18:19:57 [worker.py:9]   File "muse.py", line 762, in __init__
+(Worker pid=71) ERROR 11-26 18:19:57 [worker.py:9] ValueError: dimensions do not match
+(EngineCore pid=70) ERROR 11-26 18:19:58 [core.py:9]   File "core.py", line 1, in run
+    raise RuntimeError(
+RuntimeError: Engine core initialization failed. See root cause above.
+"""
+    assert failure.own_words(log) == "ValueError: dimensions do not match"
 
 
 def test_a_death_carries_its_log() -> None:
-    """The last hundred lines of the log are a note of the error."""
-    log = "\n".join(f"line {i}" for i in range(150))
+    """The last lines of the log are a note of the error."""
+    log = "\n".join(f"line {i}" for i in range(200))
     (note,) = failure.explain_exit(1, log, while_doing="loading").__notes__
-    assert note.splitlines() == [f"line {i}" for i in range(50, 150)]
+    assert note.splitlines() == [f"line {i}" for i in range(40, 200)]
 
 
 def test_an_empty_log_is_said_to_be_empty() -> None:
