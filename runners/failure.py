@@ -46,6 +46,10 @@ OUR_DOING = (
     (re.compile(r"Illegal instruction"), "the build needs instructions that this processor lacks"),
     (re.compile(r"fatal error: Python\.h|InvalidCxxCompiler"), "its environment lacks a compiler or Python's headers"),
     (re.compile(r"No module named 'torch(?:vision|audio|codec)'"), "its environment lacks a package for other media"),
+    (
+        re.compile(r"Can't load (?:image processor|feature extractor)|file named (?:pre)?processor_config\.json"),
+        "the checkpoint lacks the processors of its other media",
+    ),
     (re.compile(r"401 Client Error|403 Client Error|GatedRepoError"), "the hub refuses: accept the licence"),
 )
 """Words in a log that put the blame on us or on the machine, and the sentence for each."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from matrix.cells import Cell, RecipeSource
 from runners.engine import Ask, Chunk, Engine, Generation, HttpRequest, Json, Launch
 
 
@@ -70,6 +71,12 @@ def version(get: Callable[[str], Json]) -> str | None:
     return None  # the server has no version route
 
 
+def supports(cell: Cell) -> str | None:
+    if cell.model.text_only and isinstance(cell.model.source, RecipeSource):
+        return "transformers serve reads the processors of a model's other media, which a tiny checkpoint has not"
+    return None
+
+
 ENGINE = Engine(
     name="transformers",
     weights="huggingface",
@@ -81,4 +88,5 @@ ENGINE = Engine(
     parse_generation=parse_generation,
     parse_chunk=parse_chunk,
     version=version,
+    supports=supports,
 )

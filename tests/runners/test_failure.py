@@ -56,6 +56,7 @@ def test_every_exception_has_one_status(error: Exception, status: Status) -> Non
         (1, "terminate called after throwing an instance of 'std::runtime_error'", errors.EngineCrashed),
         (1, "RuntimeError: no kernel\nOSError: No space left on device", errors.Infrastructure),
         (1, "ModuleNotFoundError: No module named 'torchvision'\nValueError: failed", errors.Infrastructure),
+        (1, "OSError: Can't load image processor for '/models/x'. If you were trying …", errors.Infrastructure),
         (1, "socket.gaierror: Name or service not known", errors.NeedsNetwork),
         (-signal.SIGSEGV, "", errors.EngineCrashed),
         (-signal.SIGABRT, "", errors.EngineCrashed),
