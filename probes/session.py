@@ -48,7 +48,7 @@ from runners.limits import Limits, limits
 from runners.models import Checkpoint
 from runners.prepare import Prepared
 
-JUDGED = frozenset({Status.PASS, Status.DEGRADED, Status.FAIL})
+JUDGED = frozenset({Status.PASS, Status.DEGRADED, Status.FAIL, Status.UNDECIDED})
 """What comparing with the reference can give."""
 LAUNCHERS = ("docker", "venv", "attach")
 
