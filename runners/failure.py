@@ -148,13 +148,13 @@ def excused(error: BaseException, lacking: re.Pattern[str] | None) -> BaseExcept
     if lacking is None or not isinstance(error, EngineCrashed):
         return error
     notes = getattr(error, "__notes__", [])
-    for line in SURVIVED.sub("", "\n".join(notes)).splitlines():
-        if lacking.search(line):
-            excuse = NotSupported(LOG_PREFIX.sub("", line.strip())[:300])
-            for note in notes:
-                excuse.add_note(note)
-            return excuse
-    return error
+    log = SURVIVED.sub("", "\n".join(notes))
+    if not lacking.search(log):
+        return error
+    excuse = NotSupported(_line_of(lacking, log))
+    for note in notes:
+        excuse.add_note(note)
+    return excuse
 
 
 def _how(exit_code: int) -> str:
@@ -172,7 +172,8 @@ def _quote(log: str) -> str:
 
 
 def _line_of(pattern: re.Pattern[str], log: str) -> str:
-    return next(line.strip() for line in log.splitlines() if pattern.search(line))[:300]
+    line = next(line for line in log.splitlines() if pattern.search(line))
+    return LOG_PREFIX.sub("", line.strip())[:300]
 
 
 def own_words(log: str) -> str:
