@@ -26,7 +26,7 @@ CPU_MAX_TOTAL_TOKENS = 8192
 LACKING_ON_CPU = re.compile(
     r"Torch not compiled with CUDA enabled|\bassert .*\.is_cuda\b"
     # Its kernels for CPUs need AMX and a package of their own, for which a stand-in of ours stands here.
-    r"|No module named 'sgl_kernel\.|\battention backends?\b.*\bgot\b"
+    r"|No module named 'sgl_kernel\.|Could not run 'sgl\w*::\w+'|\battention backends?\b.*\bgot\b"
 )
 
 
