@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from .feeding import Feed
-from .finding import ends, mixers, short, tensor, tensors
+from .finding import ends, mixers, short, tensors
 from .hand import Change, Hand, on_tensor
 
 
@@ -97,8 +97,9 @@ def last_tap(subject: Any) -> Iterator[Change]:
 def head_order(subject: Any) -> Iterator[Change]:
     """The heads' decays in the reverse order."""
     for name, _ in ends(tensors(subject.model, "A_log")):
+        yield Change(short(name), model=on_tensor(name, _reversed))
 
-        def apply(hand: Hand, model: Any, name: str = name) -> None:
-            hand.tensor(tensor(model, name), lambda old: old.flip(0))
 
-        yield Change(short(name), model=apply)
+def _reversed(decays: Any) -> Any:
+    """Along the heads: the first dimension of more than one, for Kimi Linear's are [1, 1, heads, 1]."""
+    return decays.flip(next(dim for dim, size in enumerate(decays.shape) if size > 1))
