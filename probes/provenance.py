@@ -37,7 +37,7 @@ def machine() -> str:
     cores = len(psutil.Process().cpu_affinity())
     memory_gib = psutil.virtual_memory().total / 2**30
     libc = " ".join(platform.libc_ver())
-    return f"{_processor()}, {cores} cores, {memory_gib:.0f} GiB, {platform.system()} {libc}"
+    return f"{_processor()}, {cores} core{'s' * (cores != 1)}, {memory_gib:.0f} GiB, {platform.system()} {libc}"
 
 
 def _processor() -> str:
