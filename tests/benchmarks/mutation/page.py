@@ -151,9 +151,9 @@ def _survivors(units: Sequence[Unit]) -> Iterator[str]:
         )  # fmt: skip
         if any(unit.outcome == "hole" for unit in rest):
             yield (
-                "A *hole* passes though float64 differs by more than a FAIL needs. Float64 is asked about all tokens, the "
-                "verdict leaves out those that follow a choice of experts which is nearly a tie: a fault that lies below "
-                "the floor everywhere else may turn such a choice, and is a hole then."
+                "A *hole* passes though float64 differs by more than a FAIL needs. Float64 is asked about all tokens; "
+                "the verdict leaves out those that follow a choice of experts which is nearly a tie. A fault that lies "
+                "below the floor everywhere else may turn such a choice, and is a hole then."
             )
     yield "### Equivalent"
     same = scores.grouped((unit for unit in units if unit.outcome == "equivalent"), lambda unit: unit.judged.told.same)
