@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -233,6 +234,24 @@ def test_a_part_of_the_corpus_is_the_same_whatever_is_made_with_it(
     assert later["domain"].tolist() == ["chat", *["on-policy"] * 4]
     assert (later["token_ids"][:2] == built["token_ids"][4:]).all()
     assert len({tuple(ids) for ids in [*built["token_ids"].tolist(), *later["token_ids"].tolist()]}) == 9
+
+
+def test_no_drawn_sequence_holds_the_id_of_another_medium(
+    reference_program: Runs, model: Path, corpus: Path, built: dict[str, Any], tmp_path: Path
+) -> None:
+    """The id that the model draws most often of itself, once its config says that images stand there."""
+    drawn = built["token_ids"][1::2, 8:]
+    number = int(np.bincount(drawn.ravel()).argmax())
+    shutil.copytree(model, tmp_path / "model")
+    config = json.loads((model / "config.json").read_text())
+    (tmp_path / "model" / "config.json").write_text(json.dumps({**config, "image_token_id": number}))
+    done = reference_program(
+        "build", "--model", tmp_path / "model", "--corpus", corpus, "--out", tmp_path / "out.npz",
+        "--sequences", "6", "--length", "40", "--alone",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = dict(np.load(tmp_path / "out.npz"))["token_ids"][1::2, 8:]
+    assert (drawn == number).any() and not (found == number).any()
 
 
 def test_a_passage_that_is_too_short_is_followed_by_the_next_of_its_domain(

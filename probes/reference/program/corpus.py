@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from .sheet import Ids
 from .ways import groups, with_cache
 
 SAMPLE_BATCH = 32
+PLACEHOLDER = re.compile(r"(image|video|audio)_token_(id|index)")
+"""Names of a config's keys for ids that stand for other media."""
 
 
 class Corpus(NamedTuple):
@@ -90,22 +93,32 @@ def drawn(model: Any, tokenizer: Any, tables: dict[str, Any], draws: Sequence[in
     openings = [list(tokenizer(text).input_ids)[: max(1, length // 2)] for text in seeds]
     if empty := [place for place, ids in enumerate(openings, start=1) if not ids]:
         raise InputError(f"the corpus is too short for this tokenizer: seed {empty[0]} gives no tokens")
+    banned = placeholders(model)
     sequences = []
     for group in groups(len(draws), SAMPLE_BATCH):
         some = [draws[place] for place in group]
         generators = [torch.Generator().manual_seed(seed + draw) for draw in some]
         some_openings = [openings[draw % len(openings)] for draw in some]
-        sequences += _sample(model, some_openings, length, generators, known=len(tokenizer))
+        sequences += _sample(model, some_openings, length, generators, known=len(tokenizer), banned=banned)
     return Corpus(sequences, ["on-policy"] * len(draws))
 
 
-def _sample(model: Any, openings: list[Ids], length: int, generators: Sequence[Any], known: int) -> list[Ids]:
+def placeholders(model: Any) -> Ids:
+    """Ids that stand in a prompt for other media, which no text gives: classes differ in what they read there."""
+    config = model.config.to_dict()
+    return sorted({value for key, value in config.items() if PLACEHOLDER.fullmatch(key) and isinstance(value, int)})
+
+
+def _sample(
+    model: Any, openings: list[Ids], length: int, generators: Sequence[Any], known: int, banned: Ids
+) -> list[Ids]:
     """Of the `known` ids that the tokenizer has: no text gives those of further rows of the output matrix."""
     rows = [opening[:1] for opening in openings]
     cache = None
     for step in range(1, length):
         output, cache = with_cache(model, torch.tensor([row[-1:] for row in rows]), cache)
         probabilities = torch.softmax(output.logits[:, -1, :known].float(), dim=-1)
+        probabilities[:, [number for number in banned if number < known]] = 0.0
         for row, opening, chances, generator in zip(rows, openings, probabilities, generators, strict=True):
             given = step < len(opening)
             row.append(opening[step] if given else int(torch.multinomial(chances, 1, generator=generator)))
