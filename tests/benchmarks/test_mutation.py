@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 
 from matrix.results import Table
+from probes import tables
 from probes.tables import matrix as packaged
 from reports.mutation import CheckpointScore, MutationScore
 from runners import http
 from runners.engine import Ask, Environment, Prompt
 from runners.host import Host
 from tests.benchmarks.mutation import page, running, scores
+from tests.benchmarks.mutation.__main__ import doubt
 from tests.benchmarks.mutation.engine import ENGINE
 from tests.benchmarks.mutation.gathering import Asked, Gathering, rows_of
 from tests.benchmarks.mutation.records import Judged, JudgedCheckpoint, Outcome, Stratum, Told
@@ -115,12 +117,20 @@ def test_rules_of_others_are_scored_alike() -> None:
 
 def test_the_page_lists_every_survivor_with_its_reason() -> None:
     """Below the floor by name and size, equivalent by reason, unfit by name."""
-    text = page.document([FOUND], MADE_AT)
+    text = page.document([FOUND], MADE_AT, {})
+    assert "Left out" not in text
     assert "| positions: 1 | tiny | below the floor | 2 | 2.0e-05 |" in text
     assert "- shift (1, at most 1e-15 apart in float64): distances alone count." in text
     assert "the changed model does not run: fields (1)" in text
     assert "| killed, averaged over operators | at least 98% | 75.0% | missed |" in text
     assert "3 null twins, 2 of them distinct to the bit: 0 accused, 0 undecided" in text
+
+
+def test_a_checkpoint_whose_reference_errs_is_left_out_by_name() -> None:
+    """The rule that makes a square REF-SUSPECT keeps its mutants out of the score, with its reason."""
+    reason = doubt(tables.matrix(), "nvidia-nemotron-3-nano-30b-a3b-bf16")
+    assert reason is not None and doubt(tables.matrix(), "llama-3.2-1b-instruct") is None
+    assert f"- nemotron: {reason}" in page.document([FOUND], MADE_AT, {"nemotron": reason})
 
 
 def test_the_json_can_be_read_back() -> None:

@@ -11,7 +11,7 @@ import argparse
 import datetime as dt
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -72,15 +72,23 @@ def main(words: Sequence[str]) -> None:
     names = options.only or list(RECIPES)
     for name in names:
         recipes.named(name)
-    failed = [] if options.as_is else judge(names, options.work, options.jobs)
-    write(options.work, options.out, options.record)
+    matrix = tables.matrix()
+    doubted = {name: reason for name in RECIPES if (reason := doubt(matrix, name)) is not None}
+    asked = [name for name in names if name not in doubted]
+    failed = [] if options.as_is else judge(matrix, asked, options.work, options.jobs)
+    write(options.work, options.out, options.record, doubted)
     if failed:
         raise SystemExit(f"not judged: {', '.join(failed)}")
 
 
-def judge(names: Sequence[str], work: Path, jobs: int) -> list[str]:
+def doubt(matrix: Matrix, name: str) -> str | None:
+    """Why the reference of a checkpoint is known to err, if it is: it accuses nobody, engine or mutant."""
+    found = matrix.doubt(running.cell_of(matrix, name, "").id)
+    return found.reason if found is not None else None
+
+
+def judge(matrix: Matrix, names: Sequence[str], work: Path, jobs: int) -> list[str]:
     """Every checkpoint that these sources have not judged yet; returns those that could not be."""
-    matrix = tables.matrix()
 
     def one(name: str) -> bool:
         try:
@@ -107,14 +115,14 @@ def judge_one(matrix: Matrix, name: str, work: Path) -> None:
     write_json(target, found)
 
 
-def write(work: Path, out: Path, record: Path) -> None:
-    """The page and the JSON of everything that is there."""
-    found = [read_json(path, JudgedCheckpoint) for path in sorted(work.glob("*.json"))]
+def write(work: Path, out: Path, record: Path, doubted: Mapping[str, str]) -> None:
+    """The page and the JSON of everything that is there, less those of a doubted reference."""
+    found = [read_json(path, JudgedCheckpoint) for path in sorted(work.glob("*.json")) if path.stem not in doubted]
     if not found:
         raise SystemExit(f"{work} holds no judged checkpoint")
     out.mkdir(parents=True, exist_ok=True)
     now = dt.datetime.now(dt.UTC)
-    (out / "mutation-score.md").write_text(page.document(found, now))
+    (out / "mutation-score.md").write_text(page.document(found, now, doubted))
     write_json(record, page.record(found, now))
 
 

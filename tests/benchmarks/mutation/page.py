@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -21,9 +21,9 @@ LISTED = 60
 """Characters of a reason that fit into a table."""
 
 
-def document(found: Sequence[JudgedCheckpoint], made_at: dt.datetime) -> str:
-    """The whole page."""
-    return "\n\n".join(_parts(found, made_at)) + "\n"
+def document(found: Sequence[JudgedCheckpoint], made_at: dt.datetime, left_out: Mapping[str, str]) -> str:
+    """The whole page; `left_out` says why a checkpoint is not judged."""
+    return "\n\n".join(_parts(found, made_at, left_out)) + "\n"
 
 
 def record(found: Sequence[JudgedCheckpoint], made_at: dt.datetime) -> MutationScore:
@@ -31,7 +31,7 @@ def record(found: Sequence[JudgedCheckpoint], made_at: dt.datetime) -> MutationS
     return scores.record(found, made_at.isoformat(timespec="seconds"))
 
 
-def _parts(found: Sequence[JudgedCheckpoint], made_at: dt.datetime) -> Iterator[str]:
+def _parts(found: Sequence[JudgedCheckpoint], made_at: dt.datetime, left_out: Mapping[str, str]) -> Iterator[str]:
     units, nulls = scores.mutants(found), scores.twins(found)
     yield "# Mutation score: which faults the microscope sees"
     yield (
@@ -41,6 +41,9 @@ def _parts(found: Sequence[JudgedCheckpoint], made_at: dt.datetime) -> Iterator[
     yield from _method()
     yield from _goals(found, units, nulls)
     yield from _architectures(found)
+    if left_out:
+        yield "Left out, for no engine is judged by a reference that is known to err (`matrix/rules.toml`):"
+        yield "\n".join(f"- {recipe}: {reason}" for recipe, reason in sorted(left_out.items()))
     yield from _operators(units)
     yield from _survivors(units)
     yield from _nulls(nulls)
