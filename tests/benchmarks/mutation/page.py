@@ -156,8 +156,8 @@ def _survivors(units: Sequence[Unit]) -> Iterator[str]:
             yield (
                 "A *hole* passes though float64 differs by more than a FAIL needs. Float64 is asked about all tokens; "
                 "the verdict leaves out those that follow a choice of experts which is nearly a tie. A fault that lies "
-                "below the floor everywhere else may turn such a choice, and is a hole then. With 0 nats it is one that "
-                "changes nothing here, and nobody has said why: it counts as missed all the same."
+                "below the floor everywhere else may turn such a choice, and is a hole then. With 0 nats it is "
+                "one that changes nothing here, and nobody has said why: it counts as missed all the same."
             )
     yield "### Equivalent"
     same = scores.grouped((unit for unit in units if unit.outcome == "equivalent"), lambda unit: unit.judged.told.same)
