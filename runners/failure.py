@@ -62,8 +62,10 @@ UNKNOWN_ARCHITECTURE = re.compile(
     re.I | re.M,
 )
 """Engines' own words for an architecture that they do not know."""
-SURVIVED = re.compile(r"^.*(?:\bWARNING\b|Ignore import error when loading).*$", re.M)
-"""What an engine goes on after: llama.cpp's converter without a configuration, SGLang without one model's module."""
+IGNORED_IMPORT = re.compile(r"^.*Ignore import error when loading.*$", re.M)
+"""SGLang reads the modules of all models, and goes on without those that it cannot read."""
+WARNING_LINE = re.compile(r"^.*\bWARNING\b.*$", re.M)
+"""What an engine warns of it has survived: llama.cpp's converter goes on without transformers' configuration."""
 
 SAYS_LITTLE = re.compile(
     r"\(most recent call last\):$|^File \"|^raise \w|[Rr]oot cause above|[Ss]ee stack trace|for the root cause"
@@ -120,7 +122,7 @@ def _blame_memory(found: OutOfMemory, what: str) -> ReadinessError:
 
 
 def _blame(exit_code: int, log: str, what: str) -> ReadinessError:
-    log = SURVIVED.sub("", log)
+    log = IGNORED_IMPORT.sub("", log)
     for pattern, sentence in OUR_DOING:
         if pattern.search(log):
             return Infrastructure(f"{what}: {sentence}")
@@ -130,8 +132,9 @@ def _blame(exit_code: int, log: str, what: str) -> ReadinessError:
         return EngineCrashed(f"{what}{_quote(log)}")
     if exit_code == -signal.SIGKILL and not ENGINES_OWN_WORDS.search(log):
         return Infrastructure(f"{what} without a word of its own: out of memory on the host, or killed from outside")
-    if UNKNOWN_ARCHITECTURE.search(log):
-        return ArchitectureUnknown(f"{ARCHITECTURE_UNKNOWN}: {_line_of(UNKNOWN_ARCHITECTURE, log)}")
+    fatal = WARNING_LINE.sub("", log)
+    if UNKNOWN_ARCHITECTURE.search(fatal):
+        return ArchitectureUnknown(f"{ARCHITECTURE_UNKNOWN}: {_line_of(UNKNOWN_ARCHITECTURE, fatal)}")
     if NETWORK_WANTED.search(log):
         return NeedsNetwork(f"{what}: it needs the network at run time though its model is local")
     if ENGINES_OWN_WORDS.search(log):
@@ -148,10 +151,10 @@ def excused(error: BaseException, lacking: re.Pattern[str] | None) -> BaseExcept
     if lacking is None or not isinstance(error, EngineCrashed):
         return error
     notes = getattr(error, "__notes__", [])
-    log = SURVIVED.sub("", "\n".join(notes))
-    if not lacking.search(log):
+    fatal = WARNING_LINE.sub("", IGNORED_IMPORT.sub("", "\n".join(notes)))
+    if not lacking.search(fatal):
         return error
-    excuse = NotSupported(_line_of(lacking, log))
+    excuse = NotSupported(_line_of(lacking, fatal))
     for note in notes:
         excuse.add_note(note)
     return excuse

@@ -133,6 +133,11 @@ def test_a_checkpoint_whose_reference_errs_is_left_out_by_name() -> None:
     assert f"- nemotron: {reason}" in page.document([FOUND], MADE_AT, {"nemotron": reason})
 
 
+def test_of_what_is_left_out_the_alarms_are_told() -> None:
+    """They are no less so for not being counted."""
+    assert page.left_out(FOUND, "it errs") == "it errs. Judged all the same, 0 of its 3 null twins were accused"
+
+
 def test_the_json_can_be_read_back() -> None:
     """By the type that wrote it."""
     found = page.record([FOUND], MADE_AT)

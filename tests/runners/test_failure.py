@@ -57,6 +57,8 @@ def test_every_exception_has_one_status(error: Exception, status: Status) -> Non
         (1, "RuntimeError: no kernel\nOSError: No space left on device", errors.Infrastructure),
         (1, "ModuleNotFoundError: No module named 'torchvision'\nValueError: failed", errors.Infrastructure),
         (1, "OSError: Can't load image processor for '/models/x'. If you were trying …", errors.Infrastructure),
+        (1, f"WARNING: No space left on device\n{TRACEBACK}", errors.Infrastructure),
+        (1, f"WARNING: Temporary failure in name resolution\n{TRACEBACK}", errors.NeedsNetwork),
         (1, "socket.gaierror: Name or service not known", errors.NeedsNetwork),
         (-signal.SIGSEGV, "", errors.EngineCrashed),
         (-signal.SIGABRT, "", errors.EngineCrashed),
@@ -100,6 +102,7 @@ def test_an_architecture_that_an_engine_only_warned_of_is_not_unknown_to_it() ->
 @pytest.mark.parametrize(
     ("engine", "line", "reason"),
     [
+        # With all that stands before the words in that engine's log, and without it.
         (
             vllm.ENGINE,
             "(Worker pid=71) ERROR 11-26 18:19:57 [worker.py:9] NotImplementedError: MLA is not supported on CPU.",

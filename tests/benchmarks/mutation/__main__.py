@@ -117,12 +117,14 @@ def judge_one(matrix: Matrix, name: str, work: Path) -> None:
 
 def write(work: Path, out: Path, record: Path, doubted: Mapping[str, str]) -> None:
     """The page and the JSON of everything that is there, less those of a doubted reference."""
-    found = [read_json(path, JudgedCheckpoint) for path in sorted(work.glob("*.json")) if path.stem not in doubted]
+    every = [read_json(path, JudgedCheckpoint) for path in sorted(work.glob("*.json"))]
+    found = [one for one in every if one.recipe not in doubted]
+    left_out = {**doubted, **{one.recipe: page.left_out(one, doubted[one.recipe]) for one in every if one not in found}}
     if not found:
         raise SystemExit(f"{work} holds no judged checkpoint")
     out.mkdir(parents=True, exist_ok=True)
     now = dt.datetime.now(dt.UTC)
-    (out / "mutation-score.md").write_text(page.document(found, now, doubted))
+    (out / "mutation-score.md").write_text(page.document(found, now, left_out))
     write_json(record, page.record(found, now))
 
 

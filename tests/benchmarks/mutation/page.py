@@ -26,6 +26,13 @@ def document(found: Sequence[JudgedCheckpoint], made_at: dt.datetime, left_out: 
     return "\n\n".join(_parts(found, made_at, left_out)) + "\n"
 
 
+def left_out(one: JudgedCheckpoint, reason: str) -> str:
+    """Why a checkpoint is not counted, with what came of it where it was judged all the same."""
+    nulls = scores.twins([one])
+    accused = sum(unit.judged.status in scores.ALARMS for unit in nulls)
+    return f"{reason}. Judged all the same, {accused} of its {len(nulls)} null twins were accused"
+
+
 def record(found: Sequence[JudgedCheckpoint], made_at: dt.datetime) -> MutationScore:
     """The JSON beside it."""
     return scores.record(found, made_at.isoformat(timespec="seconds"))
