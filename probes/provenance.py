@@ -13,6 +13,7 @@ import psutil
 
 from matrix.results import Verdict
 from runners import cache
+from runners.host import cores
 
 CHECKOUT = Path(__file__).parents[1]
 GIT_DEADLINE_S = 10
@@ -34,10 +35,10 @@ def harness_version() -> str:
 
 def machine() -> str:
     """Processor, cores, memory and system, without any name of the machine."""
-    cores = len(psutil.Process().cpu_affinity())
+    count = cores()
     memory_gib = psutil.virtual_memory().total / 2**30
     libc = " ".join(platform.libc_ver())
-    return f"{_processor()}, {cores} core{'s' * (cores != 1)}, {memory_gib:.0f} GiB, {platform.system()} {libc}"
+    return f"{_processor()}, {count} core{'s' * (count != 1)}, {memory_gib:.0f} GiB, {platform.system()} {libc}"
 
 
 def _processor() -> str:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
-from matrix.cells import Cell, Model
+from matrix.cells import Cell, Model, RecipeSource
 from matrix.errors import ReadinessError
 from matrix.results import write_json
 from probes.session import Built, Session
 from probes.stopwatch import ENVIRONMENT, REFERENCE, Stopwatch
 from runners import prepare, signals
 from runners.environments import environment_of
+from runners.host import cores
 from runners.models import Checkpoint
 from runners.progress import Board
 
 T = TypeVar("T")
+
+WORKERS = max(4, cores())
+"""Things made side by side: four environments wait for the network more than for a core."""
 
 
 def stage(session: Session, board: Board) -> dict[str, float]:
@@ -29,16 +33,15 @@ def stage(session: Session, board: Board) -> dict[str, float]:
     cells = [planned.cell for planned in session.plan if planned.excluded is None]
     releases = {cell.release.id: cell for cell in cells} if session.attached is None else {}
     started = time.monotonic()
-    with board.live(), ThreadPoolExecutor() as pool, _stopping_children(session):
+    with board.live(), ThreadPoolExecutor(WORKERS) as pool, _stopping_children(session):
         checkpoints = _checkpoints(session, cells, board, pool)
         environments = [pool.submit(_environment, session, cell, board) for cell in releases.values()]
         for future in environments:
             future.result()
         environments_s = time.monotonic() - started
-        _references(session, cells, checkpoints, board)
+        _references(session, cells, checkpoints, board, pool)
         if session.attached is None:
-            for cell in cells:
-                _weights(session, cell, checkpoints[cell.model.id], board)
+            _for_each(cells, lambda cell: _weights(session, cell, checkpoints[cell.model.id], board), pool)
     return {ENVIRONMENT: environments_s, REFERENCE: time.monotonic() - started - environments_s}
 
 
@@ -47,9 +50,9 @@ def prefetch(session: Session, cells: Sequence[Cell], board: Board) -> dict[str,
 
     Returns checkpoints by model, None: it failed.
     """
-    with board.live(), ThreadPoolExecutor() as pool, _stopping_children(session):
+    with board.live(), ThreadPoolExecutor(WORKERS) as pool, _stopping_children(session):
         checkpoints = _checkpoints(session, cells, board, pool)
-        _references(session, cells, checkpoints, board)
+        _references(session, cells, checkpoints, board, pool)
     return {name: future.result() for name, future in checkpoints.items()}
 
 
@@ -61,11 +64,25 @@ def _checkpoints(
 
 
 def _references(
-    session: Session, cells: Sequence[Cell], checkpoints: Mapping[str, Future[Checkpoint | None]], board: Board
+    session: Session,
+    cells: Sequence[Cell],
+    checkpoints: Mapping[str, Future[Checkpoint | None]],
+    board: Board,
+    pool: ThreadPoolExecutor,
 ) -> None:
     """The reference of each model for each workload, of which every device has one, and each dtype of its noise."""
-    for cell in {(cell.model.id, cell.device.id, cell.dtype): cell for cell in cells}.values():
-        _reference(session, cell, checkpoints[cell.model.id], board)
+    asked = {(cell.model.id, cell.device.id, cell.dtype): cell for cell in cells}.values()
+    _for_each(asked, lambda cell: _reference(session, cell, checkpoints[cell.model.id], board), pool)
+
+
+def _for_each(cells: Iterable[Cell], make: Callable[[Cell], None], pool: ThreadPoolExecutor) -> None:
+    """Those of tiny models side by side; others one after another, since each may fill the memory."""
+    tiny = [pool.submit(make, cell) for cell in cells if isinstance(cell.model.source, RecipeSource)]
+    for cell in cells:
+        if not isinstance(cell.model.source, RecipeSource):
+            make(cell)
+    for future in tiny:
+        future.result()
 
 
 @contextmanager

@@ -45,7 +45,11 @@ OUR_DOING = (
     (re.compile(r"CUDA driver version is insufficient|driver/library version mismatch"), "driver mismatch"),
     (re.compile(r"Illegal instruction"), "the build needs instructions that this processor lacks"),
     (re.compile(r"fatal error: Python\.h|InvalidCxxCompiler"), "its environment lacks a compiler or Python's headers"),
-    (re.compile(r"No module named 'torch(?:vision|audio|codec)'"), "its environment lacks a package for other media"),
+    (
+        # Raised, or the end of the module of the class that was asked for: what is merely told of, it goes on without.
+        re.compile(r"(?:ModuleNotFoundError|models\.\w+): No module named 'torch(?:vision|audio|codec)'"),
+        "its environment lacks a package for other media",
+    ),
     (
         re.compile(r"Can't load (?:image processor|feature extractor)|file named (?:pre)?processor_config\.json"),
         "the checkpoint lacks the processors of its other media",
@@ -62,8 +66,9 @@ UNKNOWN_ARCHITECTURE = re.compile(
     re.I | re.M,
 )
 """Engines' own words for an architecture that they do not know."""
-IGNORED_IMPORT = re.compile(r"^.*Ignore import error when loading.*$", re.M)
+IGNORED_IMPORT = re.compile(r"^.*Ignore import error when loading (?:[\w.]+\.)?(\w+):.*$", re.M)
 """SGLang reads the modules of all models, and goes on without those that it cannot read."""
+NO_CLASS = re.compile(r"(\w+) has no SGlang implementation")
 WARNING_LINE = re.compile(r"^.*\bWARNING\b.*$", re.M)
 """What an engine warns of it has survived: llama.cpp's converter goes on without transformers' configuration."""
 
@@ -122,7 +127,7 @@ def _blame_memory(found: OutOfMemory, what: str) -> ReadinessError:
 
 
 def _blame(exit_code: int, log: str, what: str) -> ReadinessError:
-    log = IGNORED_IMPORT.sub("", log)
+    log = _without_other_models(log)
     for pattern, sentence in OUR_DOING:
         if pattern.search(log):
             return Infrastructure(f"{what}: {sentence}")
@@ -133,6 +138,9 @@ def _blame(exit_code: int, log: str, what: str) -> ReadinessError:
     if exit_code == -signal.SIGKILL and not ENGINES_OWN_WORDS.search(log):
         return Infrastructure(f"{what} without a word of its own: out of memory on the host, or killed from outside")
     fatal = WARNING_LINE.sub("", log)
+    if IGNORED_IMPORT.search(fatal):
+        # It knows the architecture, by a module that could not be read.
+        return EngineCrashed(f"{what}: {_line_of(IGNORED_IMPORT, fatal)}")
     if UNKNOWN_ARCHITECTURE.search(fatal):
         return ArchitectureUnknown(f"{ARCHITECTURE_UNKNOWN}: {_line_of(UNKNOWN_ARCHITECTURE, fatal)}")
     if NETWORK_WANTED.search(log):
@@ -151,13 +159,32 @@ def excused(error: BaseException, lacking: re.Pattern[str] | None) -> BaseExcept
     if lacking is None or not isinstance(error, EngineCrashed):
         return error
     notes = getattr(error, "__notes__", [])
-    fatal = WARNING_LINE.sub("", IGNORED_IMPORT.sub("", "\n".join(notes)))
+    # The error's own words quote a line that may stand far before the log's end.
+    fatal = WARNING_LINE.sub("", _without_other_models("\n".join((*notes, str(error)))))
     if not lacking.search(fatal):
         return error
     excuse = NotSupported(_line_of(lacking, fatal))
     for note in notes:
         excuse.add_note(note)
     return excuse
+
+
+def _without_other_models(log: str) -> str:
+    """The log without what it says of modules that are not those of the class which was asked for.
+
+    A module is taken for a class's own by how both names begin, which errs towards not saying that the class is absent.
+    """
+    asked = [_squeezed(name) for name in NO_CLASS.findall(log)]
+
+    def kept(found: re.Match[str]) -> str:
+        module = _squeezed(found[1].removesuffix("_text"))
+        return found[0] if any(name.startswith(module) for name in asked) else ""
+
+    return IGNORED_IMPORT.sub(kept, log)
+
+
+def _squeezed(name: str) -> str:
+    return name.replace("_", "").lower()
 
 
 def _how(exit_code: int) -> str:

@@ -1,13 +1,17 @@
-"""One interpreter that stays up for many short calls of standalone programs (host_program.py)."""
+"""Interpreters that stay up for many short calls of standalone programs (host_program.py)."""
 
 from __future__ import annotations
 
 import json
+import queue
 import subprocess
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+import psutil
 
 from matrix.errors import Infrastructure
 from runners import environments, models
@@ -15,13 +19,19 @@ from runners import environments, models
 PROGRAM = Path(__file__).parent / "host_program.py"
 
 
-class Host:
-    """Runs programs in one environment; calls of several threads take turns. Starts with the first call."""
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(psutil.Process().cpu_affinity())
 
-    def __init__(self, python: Path) -> None:
+
+class Host:
+    """Runs programs in one environment by up to `size` interpreters, which start as calls need them."""
+
+    def __init__(self, python: Path, size: int = 1) -> None:
         self.python = python
-        self._lock = threading.Lock()
-        self._process: subprocess.Popen[str] | None = None
+        self._idle: queue.LifoQueue[_Interpreter] = queue.LifoQueue()
+        for _ in range(size):
+            self._idle.put(_Interpreter(python))
 
     def __enter__(self) -> Self:
         return self
@@ -32,7 +42,28 @@ class Host:
         self.close()
 
     def close(self) -> None:
-        """End the interpreter."""
+        """End the interpreters; to be called when no call is under way."""
+        for interpreter in list(self._idle.queue):
+            interpreter.close()
+
+    def run(self, program: Path, *arguments: str, deadline_s: float = models.CONVERSION_DEADLINE_S) -> str:
+        """What the program printed; raises as `models.run_program` does. Waits while all interpreters are busy."""
+        interpreter = self._idle.get()
+        try:
+            answer = interpreter.call(program, arguments, deadline_s)
+        finally:
+            self._idle.put(interpreter)
+        return models.output_of(program, answer["code"], answer["output"], answer["errors"])
+
+
+class _Interpreter:
+    """One process, that starts with its first call and anew after one that ended it."""
+
+    def __init__(self, python: Path) -> None:
+        self.python = python
+        self._process: subprocess.Popen[str] | None = None
+
+    def close(self) -> None:
         if self._process is not None:
             assert self._process.stdin is not None
             self._process.stdin.close()
@@ -40,27 +71,24 @@ class Host:
             self._process.wait()
             self._process = None
 
-    def run(self, program: Path, *arguments: str, deadline_s: float = models.CONVERSION_DEADLINE_S) -> str:
-        """What the program printed; raises as `models.run_program` does."""
-        with self._lock:
-            process = self._process = self._process or self._start()
-            assert process.stdin is not None
-            assert process.stdout is not None
-            watch = threading.Timer(deadline_s, process.kill)
-            watch.start()
-            try:
-                process.stdin.write(json.dumps({"program": str(program), "arguments": list(arguments)}) + "\n")
-                process.stdin.flush()
-                line = process.stdout.readline()
-            except BrokenPipeError:
-                line = ""
-            finally:
-                watch.cancel()
-            if not line:
-                code, self._process = process.wait(), None
-                raise Infrastructure(f"{program.name} ended with code {code} or took too long")
-        answer = json.loads(line)
-        return models.output_of(program, answer["code"], answer["output"], answer["errors"])
+    def call(self, program: Path, arguments: Sequence[str], deadline_s: float) -> Any:
+        process = self._process = self._process or self._start()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        watch = threading.Timer(deadline_s, process.kill)
+        watch.start()
+        try:
+            process.stdin.write(json.dumps({"program": str(program), "arguments": list(arguments)}) + "\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        finally:
+            watch.cancel()
+        if not line:
+            code, self._process = process.wait(), None
+            raise Infrastructure(f"{program.name} ended with code {code} or took too long")
+        return json.loads(line)
 
     def _start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(

@@ -38,6 +38,9 @@ CLASS_DEFAULTS: dict[str, dict[str, int]] = {
 }
 """Periods that a family's published files leave to the class, by the model type of the text part."""
 
+TELLING_COUNTS = {"deepseek_v2": (27,), "exaone4": (64,), "gemma3_text": (62,)}
+"""Numbers of layers by which llama.cpp knows a model, by model type; with fewer it would be taken for another one."""
+
 
 def count(text: Mapping[str, Any]) -> int:
     """Layers of the published model."""
@@ -48,8 +51,11 @@ def count(text: Mapping[str, Any]) -> int:
 
 def cover(text: Mapping[str, Any]) -> tuple[int, int]:
     """The first n layers that show every kind, and how many more at the end share keys and values with them."""
-    text = {**CLASS_DEFAULTS.get(text.get("model_type", ""), {}), **text}
+    kind = text.get("model_type", "")
+    text = {**CLASS_DEFAULTS.get(kind, {}), **text}
     total, shared = count(text), int(text.get("num_kv_shared_layers") or 0)
+    if total in TELLING_COUNTS.get(kind, ()):
+        return total, 0
     kinds = [_kind(text, place, total) for place in range(total)]
     own = kinds[: total - shared] if shared else kinds
     first = min(max(own.index(kind) for kind in own) + 1, MOST)

@@ -51,6 +51,8 @@ class Recipe(Record, frozen=True, kw_only=True):
     """Keys, with those around them before a dot, whose value is null."""
     names: dict[str, str] = {}
     """Patterns in tensors' names as transformers writes them, and what the published files have instead."""
+    processor: dict[str, Any] = {}
+    """Keys of the published preprocessor_config.json that transformers' own class does not have."""
     config: dict[str, Any]
 
     @property

@@ -104,6 +104,11 @@ class Sizes(Record, frozen=True, kw_only=True):
         published = self.get("head_dim") or published_head(self.published)
         return value * head(published) // published if value <= published else value
 
+    def query_scale(self, value: int) -> int:
+        """A head's width, or that of the residual for each head, as published."""
+        of_residual = value == published_head(self.published) != self.get("head_dim")
+        return self.hidden // self.heads(self.published["num_attention_heads"]) if of_residual else self.rotary(value)
+
     def window(self, value: int | None) -> int | None:
         """Shorter than the prompts; one that no position reaches in the published model still reaches none."""
         positions = self.get("max_position_embeddings")
@@ -145,7 +150,13 @@ class Sizes(Record, frozen=True, kw_only=True):
         return min(value, ORIGINAL)
 
     def longest(self, value: int) -> int:
-        """In the same proportion to the original length where that is what extends it, else enough for a prompt."""
+        """In the same proportion to the original length where that is what extends it, else enough for a prompt.
+
+        As published beside a RoPE that is stretched by a factor of its own (HunYuan's alpha): nothing depends on it
+        there, and llama.cpp's converter takes no other.
+        """
+        if (self.get("rope_scaling") or {}).get("alpha"):
+            return value
         original = _original_length(self.published)
         if original and value % original == 0 and value > original and value // original <= LONGEST // ORIGINAL:
             return max(ORIGINAL * (value // original), 4 * ORIGINAL)

@@ -43,8 +43,9 @@ def checkpoint(
 
     Raises WrongInput where transformers has no class for it, Infrastructure where making it fails otherwise.
     """
-    config, names = (json.dumps(given, indent=2) for given in (recipe.whole_config(), recipe.names))
-    digest = hashlib.sha256(f"{name} {environment.folder.name} {config} {names}".encode())
+    given = {"config": recipe.whole_config(), "names": recipe.names, "processor": recipe.processor}
+    texts = {option: json.dumps(content, indent=2) for option, content in given.items()}
+    digest = hashlib.sha256(f"{name} {environment.folder.name} {' '.join(texts.values())}".encode())
     for path in sorted(PROGRAM.glob("*.py")):
         digest.update(path.read_bytes())
     key = digest.hexdigest()
@@ -52,10 +53,11 @@ def checkpoint(
     def make(folder: Path) -> None:
         say(f"drawing the weights of a tiny {recipe.architecture}")
         with tempfile.TemporaryDirectory() as beside:
-            sources = [Path(beside) / "config.json", Path(beside) / "names.json"]
-            for path, text in zip(sources, (config, names), strict=True):
+            options: list[str] = []
+            for option, text in texts.items():
+                path = Path(beside) / f"{option}.json"
                 path.write_text(text)
-            options = ("--config", str(sources[0]), "--names", str(sources[1]))
+                options += [f"--{option}", str(path)]
             host.run(PROGRAM, *options, "--name", name, "--out", str(folder))
 
     folder = cache.ensure("models", f"{name}-{key[:16]}", make, label=name)

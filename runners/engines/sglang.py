@@ -26,7 +26,10 @@ CPU_MAX_TOTAL_TOKENS = 8192
 LACKING_ON_CPU = re.compile(
     r"Torch not compiled with CUDA enabled|\bassert .*\.is_cuda\b"
     # Its kernels for CPUs need AMX and a package of their own, for which a stand-in of ours stands here.
-    r"|No module named 'sgl_kernel\.|Could not run 'sgl\w*::\w+'|\battention backends?\b.*\bgot\b"
+    r"|No module named 'sgl_kernel\.|'sgl_kernel' object has no attribute|Could not run 'sgl\w*::\w+'"
+    r"|\battention backends?\b.*\bgot\b"
+    # Names that its recurrent layers have on GPUs alone.
+    r"|cannot import name 'causal_conv1d_fn'"
 )
 
 
@@ -52,6 +55,8 @@ def command(launch: Launch) -> tuple[str, ...]:
         words += ["--tp-size", str(launch.cell.device.accelerators)]
     if launch.cell.model.trust_remote_code:
         words.append("--trust-remote-code")
+    if launch.cell.model.text_only:
+        words.append("--skip-server-warmup")  # it would ask about an image
     if not launch.cell.config.prefix_cache:
         words.append("--disable-radix-cache")
     return tuple(words)

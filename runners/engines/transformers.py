@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from matrix.cells import Cell, RecipeSource
 from runners.engine import Ask, Chunk, Engine, Generation, HttpRequest, Json, Launch
 
 
@@ -22,6 +21,10 @@ def command(launch: Launch) -> tuple[str, ...]:
     if not launch.cell.config.flash_attention:
         words += ["--attn-implementation", "eager"]
     return tuple(words)
+
+
+def environment(launch: Launch) -> dict[str, str]:
+    return {"PYTHONPATH": launch.stand_ins("cpu_torch")} if launch.cell.device.kind == "cpu" else {}
 
 
 def served_name(launch: Launch) -> str:
@@ -71,12 +74,6 @@ def version(get: Callable[[str], Json]) -> str | None:
     return None  # the server has no version route
 
 
-def supports(cell: Cell) -> str | None:
-    if cell.model.text_only and isinstance(cell.model.source, RecipeSource):
-        return "transformers serve reads the processors of a model's other media, which a tiny checkpoint has not"
-    return None
-
-
 ENGINE = Engine(
     name="transformers",
     weights="huggingface",
@@ -88,5 +85,5 @@ ENGINE = Engine(
     parse_generation=parse_generation,
     parse_chunk=parse_chunk,
     version=version,
-    supports=supports,
+    environment=environment,
 )

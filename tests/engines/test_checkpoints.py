@@ -89,6 +89,20 @@ def test_tensors_have_the_names_of_the_published_files(tmp_path: Path) -> None:
     assert {name.partition(".")[0] for name in names} == {"language_model", "mm_projector", "vision_tower"}
 
 
+@pytest.mark.usefixtures("reference_python")
+def test_a_model_of_images_brings_what_engines_read_before_they_serve_text(tmp_path: Path) -> None:
+    """Its processors by transformers' own names, the tokens that they ask for, and defaults of generation."""
+    assert readiness(tmp_path, "checkpoint", "gemma-4-e2b-it", "--out", "made").returncode == 0
+    files = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "made").glob("*.json")}
+    images = {"patch_size": 14, "image_processor_type": "Gemma4ImageProcessor"}
+    sounds = {"feature_extractor_type": "Gemma4AudioFeatureExtractor"}
+    assert files["preprocessor_config"] == {"processor_class": "Gemma4Processor", **images, **sounds}
+    assert files["processor_config"]["image_processor"] == images
+    named = files["tokenizer_config"]["extra_special_tokens"]
+    assert int(named["image_token"].strip("<>media")) + 4 == files["config"]["image_token_id"]
+    assert files["generation_config"] == {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+
+
 @pytest.mark.usefixtures("reference_python", "llama_cpp_python_environment")
 def test_an_engine_is_judged_on_a_tiny_checkpoint(tmp_path: Path) -> None:
     """In float32 a real engine lies within a few times float32's own rounding."""

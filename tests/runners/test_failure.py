@@ -56,6 +56,7 @@ def test_every_exception_has_one_status(error: Exception, status: Status) -> Non
         (1, "terminate called after throwing an instance of 'std::runtime_error'", errors.EngineCrashed),
         (1, "RuntimeError: no kernel\nOSError: No space left on device", errors.Infrastructure),
         (1, "ModuleNotFoundError: No module named 'torchvision'\nValueError: failed", errors.Infrastructure),
+        (1, f"torchcodec is unavailable: No module named 'torchcodec'\n{TRACEBACK}", errors.EngineCrashed),
         (1, "OSError: Can't load image processor for '/models/x'. If you were trying …", errors.Infrastructure),
         (1, f"WARNING: No space left on device\n{TRACEBACK}", errors.Infrastructure),
         (1, f"WARNING: Temporary failure in name resolution\n{TRACEBACK}", errors.NeedsNetwork),
@@ -90,6 +91,25 @@ def test_an_engine_that_does_not_know_an_architecture_is_told_apart(words: str) 
     error = failure.explain_exit(1, f"{TRACEBACK}\n{words}\nRuntimeError: engine failed", while_doing="loading")
     assert isinstance(error, errors.ArchitectureUnknown)
     assert str(error) == f"does not know the architecture: {words.strip()}"
+
+
+def test_a_class_whose_module_could_not_be_read_is_not_absent() -> None:
+    """SGLang says of both that there is no implementation; the line that tells them apart may stand far before."""
+    ignored = "[2026-11-26 21:44:30] Ignore import error when loading sglang.srt.models.{}: {}"
+    why = "'sgl_kernel' object has no attribute 'x'"
+    words = "ValueError: {} has no SGlang implementation and the Transformers implementation is not compatible"
+
+    def error(module: str, name: str) -> errors.ReadinessError:
+        log = [ignored.format(module, why), *["loading"] * failure.LOG_TAIL_LINES, TRACEBACK, words.format(name)]
+        return failure.explain_exit(1, "\n".join(log), while_doing="loading")
+
+    assert isinstance(error("mamba", "BambaForCausalLM"), errors.ArchitectureUnknown)
+    for module, name in (("mamba", "MambaForCausalLM"), ("qwen3_5_text", "Qwen3_5MoeForCausalLM")):
+        unread = error(module, name)
+        assert isinstance(unread, errors.EngineCrashed)
+        excuse = failure.excused(unread, sglang.ENGINE.lacking_on_cpu)
+        assert failure.status_of(excuse) is Status.SKIP
+        assert f"models.{module}: {why}" in str(excuse)
 
 
 def test_an_architecture_that_an_engine_only_warned_of_is_not_unknown_to_it() -> None:

@@ -1,9 +1,10 @@
-"""One interpreter for many calls: each is judged as a process of its own would be."""
+"""Interpreters for many calls: each call is judged as a process of its own would be."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,13 @@ def main(words):
         os._exit(9)
     elif kind == "sleep":
         time.sleep(60)
+    elif kind == "meet":
+        open(words[1], "w").close()
+        until = time.monotonic() + 30
+        while not os.path.exists(words[2]):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        print(os.getpid())
     return 0
 """
 
@@ -56,6 +64,15 @@ def test_calls_share_a_process_and_each_has_its_own_output(host: Host, program: 
     first, second = host.run(program, "say", "one").split(), host.run(program, "say", "two").split()
     assert (first[0], second[0]) == ("one", "two")
     assert first[1] == second[1]
+
+
+def test_two_interpreters_answer_side_by_side(program: Path, tmp_path: Path) -> None:
+    """Each call waits here until the other has begun."""
+    files = [str(tmp_path / "one"), str(tmp_path / "other")]
+    with Host(Path(sys.executable), size=2) as host, ThreadPoolExecutor() as pool:
+        first = pool.submit(host.run, program, "meet", *files)
+        second = pool.submit(host.run, program, "meet", *reversed(files))
+        assert first.result() != second.result()
 
 
 def test_a_refusal_is_wrong_input_with_its_last_words(host: Host, program: Path) -> None:

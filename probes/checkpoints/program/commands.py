@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import transformers
 
-from . import tokenizer
+from . import companions, tokenizer
 from .architecture import UnknownArchitecture, fresh_model, read_config
 from .audit import STEADY, amplified, effect, silent_tensors
 from .calibrate import calibrate
@@ -29,7 +29,9 @@ LONGEST = 1024
 """Positions of a model that sets no limit."""
 
 
-def make(folder: Path, config: dict[str, Any], names: dict[str, str], name: str) -> dict[str, Any]:
+def make(
+    folder: Path, config: dict[str, Any], names: dict[str, str], name: str, processor: dict[str, Any]
+) -> dict[str, Any]:
     """Write the checkpoint into `folder` and return its record; raises UnknownArchitecture."""
     (folder / "config.json").write_text(json.dumps(config, indent=2))
     known = read_config(folder)
@@ -56,7 +58,10 @@ def make(folder: Path, config: dict[str, Any], names: dict[str, str], name: str)
     }
     save(model, folder, names)
     (folder / "config.json").write_text(json.dumps(config, indent=2))
-    tokenizer.write(folder, int(getattr(known.get_text_config(), "max_position_embeddings", None) or LONGEST))
+    longest = int(getattr(known.get_text_config(), "max_position_embeddings", None) or LONGEST)
+    tokenizer.write(folder, longest, companions.media_tokens(config))
+    companions.write_defaults_of_generation(folder)
+    companions.write_processors(folder, config, known.model_type, processor)
     return record
 
 
@@ -78,6 +83,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="program")
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--names", type=Path, help="JSON: patterns in tensors' names, and what is published instead")
+    parser.add_argument("--processor", type=Path, help="JSON: more keys of preprocessor_config.json")
     parser.add_argument("--name", required=True)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(arguments)
@@ -85,7 +91,9 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with torch.no_grad():
             names = json.loads(options.names.read_text()) if options.names else {}
-            record = make(options.out, json.loads(options.config.read_text()), names, options.name)
+            processor = json.loads(options.processor.read_text()) if options.processor else {}
+            config = json.loads(options.config.read_text())
+            record = make(options.out, config, names, options.name, processor)
     except UnknownArchitecture as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -7,7 +7,9 @@ a list without any is taken for a broken file.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
@@ -40,8 +42,8 @@ def _characters() -> list[str]:
     return [chr(byte) for byte in own] + [chr(256 + number) for number in range(256 - len(own))]
 
 
-def write(folder: Path, longest: int) -> None:
-    """tokenizer.json and tokenizer_config.json."""
+def write(folder: Path, longest: int, media: Mapping[str, str]) -> None:
+    """tokenizer.json and tokenizer_config.json; `media` names some of the special tokens for processors."""
     words = vocabulary()
     assert len(words) == SIZE
     last = max(words, key=words.__getitem__)
@@ -50,7 +52,7 @@ def write(folder: Path, longest: int) -> None:
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(word, special=True, normalized=False) for word in SPECIAL])
     tokenizer.save(str(folder / "tokenizer.json"))
-    settings = {
+    settings: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": "<s>",
         "eos_token": "</s>",
@@ -60,4 +62,6 @@ def write(folder: Path, longest: int) -> None:
         "clean_up_tokenization_spaces": False,
         "model_max_length": longest,
     }
+    if media:
+        settings["extra_special_tokens"] = dict(media)
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2))

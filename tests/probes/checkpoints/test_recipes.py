@@ -12,6 +12,7 @@ from matrix.cells import Model
 from matrix.errors import WrongInput
 from probes import tables
 from probes.checkpoints import recipes
+from probes.checkpoints.layers import TELLING_COUNTS
 from probes.checkpoints.recipes import Recipe
 from probes.checkpoints.shrink import Shrunk, text_part
 from probes.checkpoints.sizes import VOCABULARY
@@ -50,7 +51,8 @@ def test_a_recipe_is_tiny_and_its_breakpoints_lie_within_a_prompt(recipe: Recipe
         for key in BREAKPOINTS
         if part.get(key)
     )
-    assert part.get("num_hidden_layers", 4) <= 16
+    telling = TELLING_COUNTS.get(part["model_type"], ())
+    assert part.get("num_hidden_layers", 4) in (*range(17), *telling)
 
 
 def test_a_recipe_survives_its_file() -> None:

@@ -126,6 +126,22 @@ def test_layers_that_share_keys_and_values_follow_one_of_each_kind() -> None:
     assert config["layer_types"] == kinds[:10]
 
 
+def test_a_number_by_which_an_engine_knows_the_model_stays() -> None:
+    """llama.cpp knows EXAONE 4.0 32B and the query scale of Gemma 3 27B by their layers, and HunYuan by its length."""
+    assert shrunk(model_type="exaone4", num_hidden_layers=64)["num_hidden_layers"] == 64
+    assert shrunk(model_type="exaone4", num_hidden_layers=30)["num_hidden_layers"] == 4
+    scaling = {"type": "dynamic", "alpha": 1000.0}
+    assert shrunk(max_position_embeddings=32768, rope_scaling=scaling)["max_position_embeddings"] == 32768
+
+
+def test_a_query_scale_stays_that_of_the_head_or_of_the_residual() -> None:
+    """Gemma 3 has one or the other, by the model."""
+    of_head = shrunk(hidden_size=1152, num_attention_heads=4, head_dim=256, query_pre_attn_scalar=256)
+    assert of_head["query_pre_attn_scalar"] == of_head["head_dim"]
+    of_residual = shrunk(hidden_size=5376, num_attention_heads=32, head_dim=128, query_pre_attn_scalar=168)
+    assert of_residual["query_pre_attn_scalar"] * of_residual["num_attention_heads"] == of_residual["hidden_size"]
+
+
 def test_a_mamba_layer_is_as_wide_as_its_heads() -> None:
     """Where the published heads fill the inner width, the shrunk ones do."""
     config = shrunk(hidden_size=2048, mamba_n_heads=64, mamba_d_head=64, mamba_expand=2, mamba_d_state=128)

@@ -17,7 +17,7 @@ from probes.checkpoints.sizes import VOCABULARY
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tokenizer")
-    tokenizer.write(folder, 1024)
+    tokenizer.write(folder, 1024, {})
     return folder
 
 

@@ -104,9 +104,12 @@ def multiplier(subject: Any) -> Iterator[Change]:
 
 
 def switch(subject: Any) -> Iterator[Change]:
+    without_norm = getattr(subject.config, "mamba_rms_norm", True) is False
     for name, value in subject.config.to_dict().items():
         if name in SWITCHES and isinstance(value, bool):
-            yield field(name, not value, f"{not value} for {value}")
+            idle = without_norm and name == "mamba_norm_before_gate"
+            same = "its Mamba layers have no norm (mamba_rms_norm = false)" if idle else ""
+            yield field(name, not value, f"{not value} for {value}", same=same)
 
 
 def activation_limit(subject: Any) -> Iterator[Change]:
