@@ -38,7 +38,7 @@ CLASS_DEFAULTS: dict[str, dict[str, int]] = {
 }
 """Periods that a family's published files leave to the class, by the model type of the text part."""
 
-TELLING_COUNTS = {"deepseek_v2": (27,), "exaone4": (64,), "gemma3_text": (62,)}
+TELLING_COUNTS = {"exaone4": (64,), "gemma3_text": (62,)}
 """Numbers of layers by which llama.cpp knows a model, by model type; with fewer it would be taken for another one."""
 
 

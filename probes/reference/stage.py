@@ -41,7 +41,7 @@ SLOWEST_BYTES_S = 50e6
 """Of weights that the disk delivers, by the checkpoint's size: a model read part by part is read some ten times."""
 
 
-HOSTED_BYTES = 2**27
+HOSTED_BYTES = 2**28
 """A checkpoint up to this size is computed in less time than an interpreter takes to import torch."""
 
 SHOWN = 3

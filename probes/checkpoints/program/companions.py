@@ -35,7 +35,7 @@ def write_defaults_of_generation(folder: Path) -> None:
 def write_processors(folder: Path, config: Mapping[str, Any], model_type: str, more: Mapping[str, Any]) -> None:
     """processor_config.json and preprocessor_config.json, as newer and older files are called and laid out.
 
-    `more` are keys of the second that transformers' class has not. Nothing is written for a class of text alone.
+    `more` are keys about images that transformers' class has not. Nothing is written for a class of text alone.
     """
     processor = PROCESSOR_MAPPING_NAMES.get(model_type)
     if processor is None:
@@ -44,12 +44,13 @@ def write_processors(folder: Path, config: Mapping[str, Any], model_type: str, m
     images = {name: tower[name] for name in PATCHES if name in tower}
     if kind := IMAGE_PROCESSOR_MAPPING_NAMES.get(model_type, {}).get("torchvision"):
         images["image_processor_type"] = kind
+    images |= more
     sounds = {}
     if kind := FEATURE_EXTRACTOR_MAPPING_NAMES.get(model_type):
         sounds["feature_extractor_type"] = kind
     parts = {"image_processor": images} | ({"feature_extractor": sounds} if sounds else {})
     _write(folder / "processor_config.json", {"processor_class": processor, **parts})
-    _write(folder / "preprocessor_config.json", {"processor_class": processor, **images, **sounds, **more})
+    _write(folder / "preprocessor_config.json", {"processor_class": processor, **images, **sounds})
 
 
 def media_tokens(config: Mapping[str, Any]) -> dict[str, str]:
