@@ -28,10 +28,10 @@ class Host:
     """Runs programs in one environment by up to `size` interpreters, which start as calls need them."""
 
     def __init__(self, python: Path, size: int = 1) -> None:
-        self.python = python
+        self._interpreters = [_Interpreter(python) for _ in range(size)]
         self._idle: queue.LifoQueue[_Interpreter] = queue.LifoQueue()
-        for _ in range(size):
-            self._idle.put(_Interpreter(python))
+        for interpreter in self._interpreters:
+            self._idle.put(interpreter)
 
     def __enter__(self) -> Self:
         return self
@@ -42,8 +42,8 @@ class Host:
         self.close()
 
     def close(self) -> None:
-        """End the interpreters; to be called when no call is under way."""
-        for interpreter in list(self._idle.queue):
+        """End the interpreters, and calls that are under way with them."""
+        for interpreter in self._interpreters:
             interpreter.close()
 
     def run(self, program: Path, *arguments: str, deadline_s: float = models.CONVERSION_DEADLINE_S) -> str:
