@@ -110,7 +110,9 @@ def per_layer(key: str, value: list[Any], sizes: Sizes) -> list[Any]:
         if sizes.shared_layers:
             # The shared layers repeat the kinds of those before them.
             return value[: sizes.layers - sizes.shared_layers] * 2
-        return value[: sizes.layers + len(value) - total]
+        kept = value[: sizes.layers + len(value) - total]
+        # Gemma 4's class makes its last layer a full one, whatever a config says of it.
+        return [*kept[:-1], value[-1]] if sizes.published.get("model_type") == "gemma4_text" else kept
     return value
 
 

@@ -230,7 +230,8 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ),  # with the rotary part, what kernels of latent attention are made for
     # Heads.
     (r"(?:swa_)?num_attention_heads(?:_per_layer)?|num_heads|n_head", Sizes.heads),
-    (r"(?:swa_)?num_key_value_heads|num_global_key_value_heads|n_head_kv", Sizes.kv_heads),
+    (r"num_key_value_heads|num_global_key_value_heads|n_head_kv", Sizes.kv_heads),
+    (r"swa_num_key_value_heads", Sizes.swa_kv_heads),
     (r"(?:swa_|global_|attention_)?head_dim|(?:swa_)?v_head_dim|qk_(?:nope_|rope_)?head_dim", Sizes.head),
     (r"attn_rotary_emb|rotary_dim", Sizes.rotary),
     (r"query_pre_attn_scalar", Sizes.query_scale),

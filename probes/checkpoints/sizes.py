@@ -95,6 +95,11 @@ class Sizes(Record, frozen=True, kw_only=True):
             return 1
         return self.heads(value) if value == self.get("num_attention_heads", "n_head") else 2
 
+    def swa_kv_heads(self, value: int) -> int:
+        """In the published proportion to those of full layers: transformers computes MiMo's from them."""
+        published = self.get("num_key_value_heads")
+        return value * self.kv_heads(published) // published if published else self.kv_heads(value)
+
     def head(self, value: int) -> int:
         """Half, in steps that kernels take; as published where keys are compressed: those kernels take no other."""
         return value if self.get("kv_lora_rank", "qk_rope_head_dim") is not None else head(value)

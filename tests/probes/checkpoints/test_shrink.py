@@ -142,6 +142,19 @@ def test_a_query_scale_stays_that_of_the_head_or_of_the_residual() -> None:
     assert of_residual["query_pre_attn_scalar"] * of_residual["num_attention_heads"] == of_residual["hidden_size"]
 
 
+def test_layers_with_a_window_keep_their_share_of_key_heads() -> None:
+    """MiMo has twice as many there, which transformers computes from the others."""
+    config = shrunk(num_attention_heads=64, num_key_value_heads=4, swa_num_key_value_heads=8)
+    assert (config["num_key_value_heads"], config["swa_num_key_value_heads"]) == (2, 4)
+
+
+def test_gemma_4_ends_with_a_full_layer() -> None:
+    """Its class makes the last one so, whatever the config says; engines that read the config must see the same."""
+    kinds = (["sliding_attention"] * 5 + ["full_attention"]) * 5
+    config = shrunk(model_type="gemma4_text", num_hidden_layers=30, layer_types=kinds)
+    assert config["layer_types"] == ["sliding_attention"] * 5 + ["full_attention"] * 2
+
+
 def test_a_mamba_layer_is_as_wide_as_its_heads() -> None:
     """Where the published heads fill the inner width, the shrunk ones do."""
     config = shrunk(hidden_size=2048, mamba_n_heads=64, mamba_d_head=64, mamba_expand=2, mamba_d_state=128)
