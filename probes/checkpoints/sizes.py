@@ -104,6 +104,10 @@ class Sizes(Record, frozen=True, kw_only=True):
         """Half, in steps that kernels take; as published where keys are compressed: those kernels take no other."""
         return value if self.get("kv_lora_rank", "qk_rope_head_dim") is not None else head(value)
 
+    def attention_head(self, value: int) -> int:
+        """As published where it is all that tells a head's width: transformers does not read Nemotron-H's, and has 128."""
+        return self.head(value) if self.get("head_dim") is not None else value
+
     def rotary(self, value: int) -> int:
         """In proportion to the head, where it is part of one or all of it."""
         published = self.get("head_dim") or published_head(self.published)

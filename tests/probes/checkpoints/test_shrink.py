@@ -148,6 +148,13 @@ def test_layers_with_a_window_keep_their_share_of_key_heads() -> None:
     assert (config["num_key_value_heads"], config["swa_num_key_value_heads"]) == (2, 4)
 
 
+def test_a_head_width_that_stands_alone_stays() -> None:
+    """Nemotron-H has it under a name that transformers does not read; beside `head_dim` it shrinks with that."""
+    alone = {key: value for key, value in LLAMA.items() if key != "head_dim"}
+    assert shrink({**alone, "attention_head_dim": 128}).config["attention_head_dim"] == 128
+    assert shrunk(head_dim=128, attention_head_dim=128)["attention_head_dim"] == 64
+
+
 def test_gemma_4_ends_with_a_full_layer() -> None:
     """Its class makes the last one so, whatever the config says; engines that read the config must see the same."""
     kinds = (["sliding_attention"] * 5 + ["full_attention"]) * 5
