@@ -105,7 +105,7 @@ class Sizes(Record, frozen=True, kw_only=True):
         return value if self.get("kv_lora_rank", "qk_rope_head_dim") is not None else head(value)
 
     def attention_head(self, value: int) -> int:
-        """As published where nothing else tells a head's width: transformers does not read Nemotron-H's, and has 128."""
+        """As published where it stands alone: transformers does not read Nemotron-H's, and takes 128."""
         return self.head(value) if self.get("head_dim") is not None else value
 
     def rotary(self, value: int) -> int:
