@@ -74,7 +74,8 @@ def render(grid: Grid, runs: Sequence[Run], *, made_at: dt.datetime) -> str:
 def _time(runs: Sequence[Run]) -> str:
     machines = sorted({result.provenance.machine for run in runs for result in run.results})
     minutes = sum(run.cost.total_s for run in runs if run.cost is not None) / 60
-    return f"{len(runs)} run{'s' if len(runs) != 1 else ''}, {minutes:.0f} minutes in all, on {'; '.join(machines)}."
+    count = f"{len(runs)} run{'s' if len(runs) != 1 else ''}, {minutes:.0f} minutes in all"
+    return f"{count}; each engine had {', or '.join(machines)}."
 
 
 def _model(square: Square) -> Model:
