@@ -42,7 +42,8 @@ def test_a_right_square_says_how_far_off_it_is() -> None:
     text = page([result("loading", of=of), result("correctness", of=of, numbers=RATIOS)])
     assert "| tiny-x | `XForCausalLM` | 3 right 2 x |" in text
     assert "| alpha-1.0 | 1 | 0 | 0 | 0 | 0 | 0 |" in text
-    assert f"1 checkpoints, 1 classes. 1 run, 90 minutes in all; each engine had {result('loading').provenance.machine}." in text
+    machine = result("loading").provenance.machine
+    assert f"1 checkpoints, 1 classes. 1 run, 90 minutes in all; each engine had {machine}." in text
 
 
 def test_wrong_absent_and_skipped_are_told_apart_and_each_has_its_sentence() -> None:
