@@ -15,6 +15,10 @@ class Infrastructure(ReadinessError):
     """Our doing or the machine's: registry, hub, disk, daemon, a bug of ours."""
 
 
+class ModuleUnread(Infrastructure):
+    """The engine knows the class by a module that its environment cannot import: nothing shows whose fault that is."""
+
+
 class EngineCrashed(ReadinessError):
     """The engine ended or broke, and its own words or its own signal are the evidence."""
 

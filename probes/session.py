@@ -43,7 +43,7 @@ from runners import registry as engine_registry
 from runners.engine import SHIMS as SHIMS
 from runners.engine import Environment, Launch, Server, ready_deadline_s
 from runners.environments import Say
-from runners.host import Host, cores
+from runners.host import Host, side_by_side
 from runners.limits import Limits, limits
 from runners.models import Checkpoint
 from runners.prepare import Prepared
@@ -171,9 +171,9 @@ class Session:
         return Launcher(name="docker", why=f"Docker Engine {version} answers")
 
     def host(self, environment: Environment) -> Host:
-        """The interpreters of an environment of the reference, for what is small: one for each core."""
+        """The interpreters of an environment of the reference, for what is small."""
         with self._lock:
-            return self._hosts.setdefault(environment.folder, Host(environment.python, size=cores()))
+            return self._hosts.setdefault(environment.folder, Host(environment.python, size=side_by_side()))
 
     def close(self) -> None:
         """End what stays up between calls; another call starts it anew."""

@@ -15,14 +15,14 @@ from probes.session import Built, Session
 from probes.stopwatch import ENVIRONMENT, REFERENCE, Stopwatch
 from runners import prepare, signals
 from runners.environments import environment_of
-from runners.host import cores
+from runners.host import side_by_side
 from runners.models import Checkpoint
 from runners.progress import Board
 
 T = TypeVar("T")
 
-WORKERS = max(4, cores())
-"""Things made side by side: four environments wait for the network more than for a core."""
+WORKERS = max(4, side_by_side())
+"""Things made side by side: the environments of four engines wait for the network more than for a core."""
 
 
 def stage(session: Session, board: Board) -> dict[str, float]:
@@ -33,7 +33,7 @@ def stage(session: Session, board: Board) -> dict[str, float]:
     cells = [planned.cell for planned in session.plan if planned.excluded is None]
     releases = {cell.release.id: cell for cell in cells} if session.attached is None else {}
     started = time.monotonic()
-    with board.live(), ThreadPoolExecutor(WORKERS) as pool, _stopping_children(session):
+    with board.live(), ThreadPoolExecutor(WORKERS) as pool, _stopping(session, pool):
         checkpoints = _checkpoints(session, cells, board, pool)
         environments = [pool.submit(_environment, session, cell, board) for cell in releases.values()]
         for future in environments:
@@ -50,7 +50,7 @@ def prefetch(session: Session, cells: Sequence[Cell], board: Board) -> dict[str,
 
     Returns checkpoints by model, None: it failed.
     """
-    with board.live(), ThreadPoolExecutor(WORKERS) as pool, _stopping_children(session):
+    with board.live(), ThreadPoolExecutor(WORKERS) as pool, _stopping(session, pool):
         checkpoints = _checkpoints(session, cells, board, pool)
         _references(session, cells, checkpoints, board, pool)
     return {name: future.result() for name, future in checkpoints.items()}
@@ -86,11 +86,15 @@ def _for_each(cells: Iterable[Cell], make: Callable[[Cell], None], pool: ThreadP
 
 
 @contextmanager
-def _stopping_children(session: Session) -> Iterator[None]:
-    """On an interrupt, end what the threads wait for; the pool would wait for a whole compilation otherwise."""
+def _stopping(session: Session, pool: ThreadPoolExecutor) -> Iterator[None]:
+    """On an interrupt, begin nothing more and end what the threads wait for.
+
+    The pool would wait for a whole compilation otherwise, and then make all that is left.
+    """
     try:
         yield
     except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
         signals.stop_children()
         raise
     finally:

@@ -18,6 +18,7 @@ from matrix.errors import (
     EngineCrashed,
     EngineTimedOut,
     Infrastructure,
+    ModuleUnread,
     NeedsNetwork,
     NotSupported,
     PrerequisiteNotMet,
@@ -139,8 +140,7 @@ def _blame(exit_code: int, log: str, what: str) -> ReadinessError:
         return Infrastructure(f"{what} without a word of its own: out of memory on the host, or killed from outside")
     fatal = WARNING_LINE.sub("", log)
     if IGNORED_IMPORT.search(fatal):
-        # It knows the architecture, by a module that could not be read.
-        return EngineCrashed(f"{what}: {_line_of(IGNORED_IMPORT, fatal)}")
+        return ModuleUnread(f"{what}: {_line_of(IGNORED_IMPORT, fatal)}")
     if UNKNOWN_ARCHITECTURE.search(fatal):
         return ArchitectureUnknown(f"{ARCHITECTURE_UNKNOWN}: {_line_of(UNKNOWN_ARCHITECTURE, fatal)}")
     if NETWORK_WANTED.search(log):
@@ -151,16 +151,16 @@ def _blame(exit_code: int, log: str, what: str) -> ReadinessError:
 
 
 def excused(error: BaseException, lacking: re.Pattern[str] | None) -> BaseException:
-    """The error, or in place of a crash a refusal of the device where the engine's log shows what `lacking` means.
+    """The error, or in place of a crash or an unread module a refusal of the device, where `lacking` is in the log.
 
     `lacking` matches whole lines of a log, by which an engine ends where its build for this device lacks what a model
     needs; it says nothing of the model on other devices.
     """
-    if lacking is None or not isinstance(error, EngineCrashed):
+    if lacking is None or not isinstance(error, EngineCrashed | ModuleUnread):
         return error
     notes = getattr(error, "__notes__", [])
-    # The error's own words quote a line that may stand far before the log's end.
-    fatal = WARNING_LINE.sub("", _without_other_models("\n".join((*notes, str(error)))))
+    # The error's own words may quote a line that stands far before the end of the log.
+    fatal = WARNING_LINE.sub("", "\n".join((_without_other_models("\n".join(notes)), str(error))))
     if not lacking.search(fatal):
         return error
     excuse = NotSupported(_line_of(lacking, fatal))

@@ -17,11 +17,18 @@ from matrix.errors import Infrastructure
 from runners import environments, models
 
 PROGRAM = Path(__file__).parent / "host_program.py"
+MOST = 8
+"""Each holds torch and a small model: 0.5 to 1 GiB, seen on the deepest recipes."""
 
 
 def cores() -> int:
     """Processor cores that this process may use."""
     return len(psutil.Process().cpu_affinity())
+
+
+def side_by_side() -> int:
+    """Interpreters that small work is divided among: one for each core, as far as memory goes."""
+    return min(cores(), MOST)
 
 
 class Host:

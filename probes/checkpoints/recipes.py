@@ -52,7 +52,7 @@ class Recipe(Record, frozen=True, kw_only=True):
     names: dict[str, str] = {}
     """Patterns in tensors' names as transformers writes them, and what the published files have instead."""
     processor: dict[str, Any] = {}
-    """Keys of the published preprocessor_config.json that transformers' own class does not have."""
+    """What engines read of an image processor's file and transformers' own class does not have."""
     config: dict[str, Any]
 
     @property

@@ -42,7 +42,8 @@ SLOWEST_BYTES_S = 50e6
 
 
 HOSTED_BYTES = 2**28
-"""A checkpoint up to this size is computed in less time than an interpreter takes to import torch."""
+"""A checkpoint up to this size goes through an interpreter that stays up, in the place of one that imports torch for
+each call. The deepest recipe has 151 MB."""
 
 SHOWN = 3
 """Tensor names that fit into a sentence."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -31,3 +33,26 @@ def test_a_model_that_cannot_be_had_is_reported_and_stops_nothing(
     made = WithoutHub(Options(matrix=str(tables)))
     found = stage.prefetch(made, [planned.cell for planned in made.plan], Board(Console(quiet=True)))
     assert found == {"bigram": None}
+
+
+def test_an_interrupt_begins_nothing_more() -> None:
+    """What waits for its turn is not made after Ctrl-C: it had been, for a minute and more."""
+    begun, end = threading.Event(), threading.Event()
+    futures: list[Future[bool]] = []
+
+    def under_way() -> bool:
+        begun.set()
+        return end.wait(30)
+
+    def interrupted() -> None:
+        of_run = session.Session(Options())
+        with ThreadPoolExecutor(1) as pool, stage._stopping(of_run, pool):
+            futures.extend(pool.submit(under_way) for _ in range(2))
+            futures[1].add_done_callback(lambda cancelled: end.set())
+            assert begun.wait(30)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert futures[0].result()
+    assert futures[1].cancelled()

@@ -99,17 +99,19 @@ def test_a_class_whose_module_could_not_be_read_is_not_absent() -> None:
     why = "'sgl_kernel' object has no attribute 'x'"
     words = "ValueError: {} has no SGlang implementation and the Transformers implementation is not compatible"
 
-    def error(module: str, name: str) -> errors.ReadinessError:
+    def error(module: str, name: str, why: str = why) -> errors.ReadinessError:
         log = [ignored.format(module, why), *["loading"] * failure.LOG_TAIL_LINES, TRACEBACK, words.format(name)]
         return failure.explain_exit(1, "\n".join(log), while_doing="loading")
 
     assert isinstance(error("mamba", "BambaForCausalLM"), errors.ArchitectureUnknown)
     for module, name in (("mamba", "MambaForCausalLM"), ("qwen3_5_text", "Qwen3_5MoeForCausalLM")):
         unread = error(module, name)
-        assert isinstance(unread, errors.EngineCrashed)
+        assert failure.status_of(unread) is Status.ERROR
         excuse = failure.excused(unread, sglang.ENGINE.lacking_on_cpu)
         assert failure.status_of(excuse) is Status.SKIP
         assert f"models.{module}: {why}" in str(excuse)
+    unexcused = failure.excused(error("mamba", "MambaForCausalLM", "No module named 'x'"), sglang.ENGINE.lacking_on_cpu)
+    assert failure.status_of(unexcused) is Status.ERROR
 
 
 def test_an_architecture_that_an_engine_only_warned_of_is_not_unknown_to_it() -> None:

@@ -39,7 +39,7 @@ def main(words):
         until = time.monotonic() + 30
         while not os.path.exists(words[2]):
             assert time.monotonic() < until
-            time.sleep(0.01)
+            time.sleep(0.01)  # two processes that share nothing but files can only look again
         print(os.getpid())
     return 0
 """
