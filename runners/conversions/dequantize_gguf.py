@@ -6,8 +6,13 @@ rounded to DTYPE once; from then on that checkpoint is the model, for the refere
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
+
+TOKENIZER_CLASS = "PreTrainedTokenizerFast"
+"""transformers 5 writes its own `TokenizersBackend`, which transformers 4, and so llama.cpp's converter, does not know;
+both read this name, as published checkpoints of these models have one that both read."""
 
 
 def main(gguf: Path, folder: Path, dtype: str) -> None:
@@ -22,9 +27,15 @@ def main(gguf: Path, folder: Path, dtype: str) -> None:
     )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    _name_tokenizer_class(folder / "tokenizer_config.json")
     for path in folder.iterdir():
         if path.is_file():
             path.chmod(0o644)  # weights are saved 0600, which an engine running as another user could not read
+
+
+def _name_tokenizer_class(path: Path) -> None:
+    config = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(config | {"tokenizer_class": TOKENIZER_CLASS}, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
