@@ -74,7 +74,7 @@ async def _decode(
     client: Client, server: Server, cell: Cell, bench: Bench, corpus: Table
 ) -> list[tuple[Prompt, Generation]]:
     work = cell.device.workload
-    scored = server.engine.score is not None
+    scored = server.engine.max_top_k > 0
     count = work.decode_sequences * bench.look.size * (1 if scored else TEXT_FACTOR)
     prompts = _prompts(server, bench, corpus, work.decode_prompt_length)[:count]
     asks = [

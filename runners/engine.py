@@ -105,7 +105,7 @@ class Prompt(Record, frozen=True, kw_only=True):
 
 
 class Ask(Record, frozen=True, kw_only=True):
-    """One request for greedy generation."""
+    """One request for generation, greedy unless it says otherwise."""
 
     model: str
     """The name that the server knows the model by."""
@@ -115,6 +115,13 @@ class Ask(Record, frozen=True, kw_only=True):
     """Logprobs of this many likeliest ids per generated token; 0: none."""
     ignore_eos: bool = False
     stream: bool = False
+    namespace: str = ""
+    """What is cached of a prompt may be used again by requests of the same namespace, and by no others."""
+    fresh: bool = False
+    """The first of its namespace, where nothing cached may be used: for engines that know no namespaces."""
+    temperature: float = 0.0
+    seed: int = 0
+    """Of a request that samples."""
 
 
 class HttpRequest(Record, frozen=True, kw_only=True):
@@ -145,6 +152,8 @@ class Generation(Record, frozen=True, kw_only=True):
     prompt_tokens: int | None
     completion_tokens: int | None
     finish_reason: str | None
+    cached_tokens: int | None = None
+    """Of the prompt, taken from the cache; None where the engine does not say."""
 
 
 class Chunk(Record, frozen=True, kw_only=True):
@@ -188,7 +197,7 @@ class Engine(Record, frozen=True, kw_only=True):
     convert: Callable[[Conversion], tuple[str, ...]] | None = None
     """Arguments after `python` that make the engine's own weights."""
     max_top_k: int = 20
-    """The most logprobs per token that the server gives as it is launched here."""
+    """The most logprobs per token that the server gives as it is launched here; 0: none, its answers are text alone."""
     lineage: str = ""
     """Whose modelling code it runs; left out: its own, by its name. Engines that share code share a lineage, for they
     may share a mistake: only engines of different lineage, agreeing with each other, cast doubt on the reference, whose

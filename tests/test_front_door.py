@@ -153,7 +153,7 @@ def containers(environment: dict[str, str], tables: Path, tmp_path: Path) -> Ite
         absent("docker", "a Docker daemon", "install Docker Engine and start dockerd")
     (tables / "images" / "fake").mkdir(parents=True)
     (tables / "images" / "fake" / "Dockerfile").write_text(DOCKERFILE)
-    (tmp_path / "bigram").mkdir()
+    (tmp_path / "pocket").mkdir()
     try:
         yield environment
     finally:
@@ -267,7 +267,7 @@ def test_pytest_alone_starts_each_engine_exactly_once_on_two_workers(
     """`pytest probes -n 2` spreads cells, not probes, whatever --dist says."""
     command = [sys.executable, "-m", "pytest", str(ROOT / "probes"), "-n", "2", *dist]
     done = subprocess.run(
-        [*command, "--matrix", str(tables), "--cells", "fake-*__bigram__*"],
+        [*command, "--matrix", str(tables), "--cells", "fake-*__pocket__*"],
         env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=180,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
@@ -352,7 +352,7 @@ def test_verify_asks_the_same_probes_of_a_running_server(
     environment: dict[str, str], tables: Path, tmp_path: Path, running: str
 ) -> None:
     """The engine is recognised, the verdicts are printed as JSON, and the server is left alone."""
-    done = readiness(environment, tmp_path, "verify", running, "--model", "bigram", "--matrix", tables, "--json")
+    done = readiness(environment, tmp_path, "verify", running, "--model", "pocket", "--matrix", tables, "--json")
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout)
     assert {r["probe"]: r["verdict"]["status"] for r in results} == {
@@ -360,14 +360,14 @@ def test_verify_asks_the_same_probes_of_a_running_server(
         "correctness": "PASS",
         "throughput": "PASS",
     }
-    assert results[0]["cell_id"].endswith("__bigram__cpu__attached")
+    assert results[0]["cell_id"].endswith("__pocket__cpu__attached")
 
 
 def test_verify_sends_the_key_and_keeps_it_to_itself(
     environment: dict[str, str], tables: Path, tmp_path: Path, guarded: str
 ) -> None:
     """With READINESS_API_KEY the server is judged; the key stands in no file and on no line."""
-    ask = ("verify", guarded, "--model", "bigram", "--engine", "fake", "--matrix", tables)
+    ask = ("verify", guarded, "--model", "pocket", "--engine", "fake", "--matrix", tables)
     done = readiness({**environment, "READINESS_API_KEY": KEY}, tmp_path, *ask)
     assert done.returncode == 0, done.stdout + done.stderr
     assert set(statuses(tmp_path / "results").values()) == {"PASS"}

@@ -29,6 +29,8 @@ def command(launch: Launch) -> tuple[str, ...]:
     words = [str(program), "--model", str(launch.model_path), "--port", str(launch.port), "--context", str(context)]
     if not launch.cell.config.flash_attention:
         words.append("--exact")
+    if not launch.cell.config.prefix_cache:
+        words.append("--forget")
     return tuple(words)
 
 
@@ -50,6 +52,9 @@ def generate(ask: Ask) -> HttpRequest:
         "top_k": ask.top_k,
         "ignore_eos": ask.ignore_eos,
         "stream": ask.stream,
+        "temperature": ask.temperature,
+        "seed": ask.seed,
+        "reuse": not ask.fresh,
     }
     return HttpRequest(path="/generate", body=body)
 
@@ -64,6 +69,7 @@ def parse_generation(answer: Json) -> Generation:
         prompt_tokens=answer["prompt_tokens"],
         completion_tokens=len(events),
         finish_reason=events[-1]["finish_reason"] if events else None,
+        cached_tokens=answer["cached_tokens"],
     )
 
 

@@ -75,8 +75,12 @@ def served_name(launch: Launch) -> str:
 
 
 def generate(ask: Ask) -> HttpRequest:
-    sampling = {"max_new_tokens": ask.max_tokens, "temperature": 0, "ignore_eos": ask.ignore_eos}
+    sampling = {"max_new_tokens": ask.max_tokens, "temperature": ask.temperature, "ignore_eos": ask.ignore_eos}
     body: dict[str, Any] = {"input_ids": list(ask.prompt.token_ids), "sampling_params": sampling}
+    if ask.temperature:
+        sampling["sampling_seed"] = ask.seed
+    if ask.namespace:
+        body["extra_key"] = ask.namespace
     if ask.top_k:
         body |= {"return_logprob": True, "top_logprobs_num": ask.top_k}
     if ask.stream:
@@ -97,6 +101,7 @@ def parse_generation(answer: Json) -> Generation:
         prompt_tokens=meta["prompt_tokens"],
         completion_tokens=meta["completion_tokens"],
         finish_reason=(meta["finish_reason"] or {}).get("type"),
+        cached_tokens=meta.get("cached_tokens"),
     )
 
 

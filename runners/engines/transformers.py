@@ -33,7 +33,9 @@ def served_name(launch: Launch) -> str:
 
 def generate(ask: Ask) -> HttpRequest:
     # `generation_config` is the only way to ask for a fixed number of tokens: there is no ignore_eos.
-    generation: dict[str, Any] = {"do_sample": False, "max_new_tokens": ask.max_tokens}
+    generation: dict[str, Any] = {"do_sample": ask.temperature > 0, "max_new_tokens": ask.max_tokens}
+    if ask.temperature:
+        generation["temperature"] = ask.temperature
     if ask.ignore_eos:
         generation["min_new_tokens"] = ask.max_tokens
     body = {
@@ -42,6 +44,7 @@ def generate(ask: Ask) -> HttpRequest:
         "max_tokens": ask.max_tokens,
         "generation_config": json.dumps(generation),
         "stream": ask.stream,
+        "seed": ask.seed,
     }
     return HttpRequest(path="/v1/completions", body=body)
 
@@ -86,4 +89,5 @@ ENGINE = Engine(
     parse_chunk=parse_chunk,
     version=version,
     environment=environment,
+    max_top_k=0,
 )

@@ -39,6 +39,7 @@ def command(launch: Launch) -> tuple[str, ...]:
         "--host", "127.0.0.1", "--port", str(launch.port),
         "--dtype", launch.cell.dtype,  # `auto` turns float32 checkpoints into float16
         "--generation-config", "vllm",  # the model's own sampling defaults would change what greedy means
+        "--enable-prompt-tokens-details",  # how much of a prompt was cached
     ]  # fmt: skip
     if launch.cell.device.accelerators > 1:
         words += ["--tensor-parallel-size", str(launch.cell.device.accelerators)]
@@ -77,10 +78,13 @@ def generate(ask: Ask) -> HttpRequest:
         "model": ask.model,
         "prompt": list(ask.prompt.token_ids),
         "max_tokens": ask.max_tokens,
-        "temperature": 0,
+        "temperature": ask.temperature,
+        "seed": ask.seed,
         "ignore_eos": ask.ignore_eos,
         "return_token_ids": True,
     }
+    if ask.namespace:
+        body["cache_salt"] = ask.namespace
     if ask.top_k:
         # Keyed by `token_id:N`: keyed by text, ids that decode to the same string would collide.
         body |= {"logprobs": ask.top_k, "return_tokens_as_token_ids": True}
@@ -104,6 +108,7 @@ def parse_generation(answer: Json) -> Generation:
         prompt_tokens=usage["prompt_tokens"],
         completion_tokens=usage["completion_tokens"],
         finish_reason=choice["finish_reason"],
+        cached_tokens=(usage.get("prompt_tokens_details") or {}).get("cached_tokens"),
     )
 
 

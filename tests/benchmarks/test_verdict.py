@@ -227,7 +227,7 @@ def test_measurements_of_an_engine_are_cut_into_units(tmp_path: Path) -> None:
     assert [(one.stratum, one.sequences) for one in found] == [("prefill", 16), ("decode", 16)]
     assert all(one.decision == one.alone == "PASS" for one in found)
     assert engines.table(found)[0][:4] == (
-        "fake-0.0.1", "bigram", "default", {"FAIL": 0, "DEGRADED": 0, "UNDECIDED": 0, "PASS": 2},
+        "fake-0.0.1", "pocket", "default", {"FAIL": 0, "DEGRADED": 0, "UNDECIDED": 0, "PASS": 2},
     )  # fmt: skip
 
 

@@ -50,6 +50,10 @@ def _generate(ask: Ask, prompt: dict[str, Any]) -> HttpRequest:
         "top_k": ask.top_k,
         "ignore_eos": ask.ignore_eos,
         "stream": ask.stream,
+        "temperature": ask.temperature,
+        "seed": ask.seed,
+        "namespace": ask.namespace,
+        "fresh": ask.fresh,
     }
     return HttpRequest(path="/generate", body=body)
 
@@ -67,6 +71,7 @@ def parse_generation(answer: Json) -> Generation:
         prompt_tokens=answer["prompt_tokens"],
         completion_tokens=answer["completion_tokens"],
         finish_reason=events[-1]["finish_reason"] if events else None,
+        cached_tokens=answer.get("cached_tokens"),
     )
 
 
@@ -135,6 +140,7 @@ def fake_engine(
         parse_scores=parse_scores if speaks_ids else None,
         supports=supports,
         version=version,
+        max_top_k=20 if speaks_ids else 0,
     )
 
 

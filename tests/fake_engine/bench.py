@@ -25,7 +25,7 @@ from probes.stopwatch import Stopwatch
 from runners import failure, venv
 from runners.engine import Engine, Environment, Launch, Server
 from runners.models import Checkpoint
-from tests.fake_engine import adapter, bigram
+from tests.fake_engine import adapter, pocket
 
 MARK = "FAKE_ENGINE_MARK"
 """Environment variable by which a test finds its own engine's processes among everybody's."""
@@ -50,9 +50,9 @@ WORKLOAD = Workload(
 CELL = Cell(
     release=Release(engine="fake", version="0.0.1", channel="stable", build="official"),
     model=Model(
-        id="bigram",
-        source=FolderSource(path="bigram"),
-        architecture="Bigram",
+        id="pocket",
+        source=FolderSource(path="pocket"),
+        architecture="Pocket",
         dtype="bfloat16",
         context_length=512,
     ),
@@ -87,7 +87,7 @@ class StandIn(Reference, frozen=True, kw_only=True):
 
 COVERAGE = Coverage(
     tensors=12, missing=(), unexpected=(), mismatched=(),
-    rows=bigram.VOCABULARY, largest_id=bigram.VOCABULARY - 1, largest_special_id=bigram.EOS,
+    rows=pocket.VOCABULARY, largest_id=pocket.VOCABULARY - 1, largest_special_id=pocket.EOS,
 )  # fmt: skip
 """A checkpoint that is as it should be."""
 
@@ -95,7 +95,7 @@ COVERAGE = Coverage(
 def bench(workload: Workload = WORKLOAD, covered: Coverage = COVERAGE) -> Bench:
     """A bench with the stand-in on it, for a checkpoint that is nowhere on disk."""
     watch = Stopwatch()
-    nowhere = Checkpoint(folder=Path("bigram"), digest="0" * 40)
+    nowhere = Checkpoint(folder=Path("pocket"), digest="0" * 40)
     stand_in = StandIn(checkpoint=nowhere, environment=ENVIRONMENT, workload=workload, watch=watch, covered=covered)
     return Bench(reference=stand_in, watch=watch)
 
@@ -103,16 +103,16 @@ def bench(workload: Workload = WORKLOAD, covered: Coverage = COVERAGE) -> Bench:
 @functools.cache
 def tokenizer() -> Tokenizer:
     """One word an id, separated by spaces: every text gives its ids back."""
-    made = Tokenizer(WordLevel({word: i for i, word in enumerate(bigram.WORDS)}, unk_token=bigram.WORDS[-1]))
+    made = Tokenizer(WordLevel({word: i for i, word in enumerate(pocket.WORDS)}, unk_token=pocket.WORDS[-1]))
     made.pre_tokenizer = Whitespace()  # type: ignore[assignment,unused-ignore]  # the stub wants its base class
-    made.add_special_tokens([AddedToken(bigram.WORDS[bigram.EOS], special=True)])
+    made.add_special_tokens([AddedToken(pocket.WORDS[pocket.EOS], special=True)])
     return made
 
 
 @functools.cache
 def _corpus(first: int, count: int, length: int) -> Table:
     numbers = range(first, first + count)
-    return arrays([bigram.sample(np.random.default_rng(number), length) for number in numbers], [1] * count)
+    return arrays([pocket.sample(np.random.default_rng(number), length) for number in numbers], [1] * count)
 
 
 def arrays(sequences: Sequence[Sequence[int]], prompt_lengths: Sequence[int]) -> Table:
@@ -143,7 +143,7 @@ def _sheet(sequences: Sequence[Sequence[int]], seed: int | None) -> Table:
     }
     for row, ids in enumerate(sequences):
         columns = np.arange(len(ids) - 1)
-        logprobs = bigram.logprobs(ids, seed=seed)[:-1]
+        logprobs = pocket.logprobs(ids, seed=seed)[:-1]
         best = np.argsort(-logprobs, axis=1)[:, :TOP_K]
         sheet["target_logprobs"][row, columns] = logprobs[columns, ids[1:]]
         sheet["logsumexp"][row, columns] = 0.0
@@ -157,7 +157,7 @@ def spec(cell: Cell = CELL, *, deadline_s: float = READY_S) -> Launch:
     return Launch(
         cell=cell,
         environment=ENVIRONMENT,
-        model_path=Path("bigram"),
+        model_path=Path("pocket"),
         port=venv.free_port(),
         shims=adapter.PROGRAM.parent,
         deadline_s=deadline_s,

@@ -3,11 +3,13 @@
     GET  /health     {"status": "ok"} once it is ready, 503 before
     GET  /version    {"version": …, "engine": "fake"}
     POST /score      {"token_ids": [n], "top_k": k} -> {"rows": [n-1]}
-    POST /generate   {"token_ids": [n] or "text": …, "max_tokens": m, "top_k": k, "ignore_eos": bool, "stream": bool}
+    POST /generate   {"token_ids": [n] or "text": …, "max_tokens": m, "top_k": k, "ignore_eos": bool, "stream": bool,
+                      "temperature": t, "seed": s, "namespace": name, "fresh": bool}
 
 A row is {"id": i, "logprob": x, "top": [[id, logprob], …]}; answers and stream events also count tokens as `usage`
-does. A stream is server-sent events that end with `data: [DONE]`. Standalone: imports bigram.py beside it and NumPy,
-and those only after the ways to die while loading, which should be quick.
+does. A stream is server-sent events that end with `data: [DONE]`. What a prompt shares with an earlier one of its
+namespace is taken from the prefix cache, unless it is `fresh`. Standalone: imports pocket.py and prefix_cache.py beside it
+and NumPy, and those only after the ways to die while loading, which should be quick.
 
 Behaviours, combined freely, `NAME` or `NAME=VALUE`:
 
@@ -23,6 +25,16 @@ Behaviours, combined freely, `NAME` or `NAME=VALUE`:
     other-id  fewer-rows  more-rows                                one row is of another id, or lacks, or comes twice
     lists-id=N  generates-id=N                                     an id that need not be in the vocabulary
     shifted  shifted-back  permuted  uniform  constant  other-model  noisy=TIMES
+    linger=SECONDS                          a request waits so long before it is computed, so that several are in flight
+    forgetful                                                      uses nothing cached
+    hides-cache                                                    does not say how much was cached
+    stale-block                             a block is known by its own tokens, whatever came before it
+    chunk-start-state                       a hit gives the state of its last block's beginning
+    crosstalk=WEIGHT                        a memory takes so much of another request's that is in flight
+    swaps=N                                 one in N requests that are in flight with others gets another's answer
+    window-lost=TOKENS                      what is further back is forgotten
+    decode-crossing=TOKENS                  decode forgets its memory where a shorter prompt reaches this length
+    conv-off-by-one                         decode takes the token before the last for the last
     close-midway  cut-midway  stall  stall-midway  usage-twice  stops-early=COUNT  generates-nothing  unhealthy-after
 """
 
@@ -60,9 +72,9 @@ BAD_LOGPROBS = {"nan": float("nan"), "minus-infinity": float("-inf"), "sentinel"
 CHILD = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(300)"
 
 
-def load_model() -> Any:
-    """The module bigram.py beside this file: with `-P`, Python does not look there."""
-    found = importlib.util.spec_from_file_location("bigram", Path(__file__).with_name("bigram.py"))
+def beside(name: str) -> Any:
+    """A module beside this file: with `-P`, Python does not look there."""
+    found = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert found is not None and found.loader is not None
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
@@ -74,6 +86,45 @@ def cry(words: str = "RuntimeError: the fake engine broke down") -> None:
     print(f'Traceback (most recent call last):\n  File "engine.py", line 1, in step\n{words}', flush=True)
 
 
+class InFlight:
+    """The requests that are being computed, and what batching them can mix up."""
+
+    def __init__(self, told: dict[str, str]) -> None:
+        self.linger_s = float(told.get("linger", "0"))
+        self.weight = float(told.get("crosstalk", "0"))
+        self.every = int(told.get("swaps", "0"))
+        self.prompts: dict[int, list[int]] = {}
+        self.came = 0
+        self.together = 0
+        self.lock = threading.Lock()
+
+    def enter(self, ids: list[int]) -> int:
+        """Take a request in; the number is for `leave`."""
+        with self.lock:
+            self.came += 1
+            number, self.prompts[self.came] = self.came, ids
+        time.sleep(self.linger_s)
+        return number
+
+    def leave(self, number: int) -> None:
+        with self.lock:
+            del self.prompts[number]
+
+    def other(self, number: int) -> list[int] | None:
+        """The prompt of another request in flight; None where there is none."""
+        with self.lock:
+            return next((ids for other, ids in self.prompts.items() if other != number), None)
+
+    def mistaken_for(self, number: int) -> list[int] | None:
+        """The prompt whose answer a request gets in the place of its own, where it is its turn."""
+        other = self.other(number)
+        if other is None or not self.every:
+            return None
+        with self.lock:
+            self.together += 1
+            return other if self.together % self.every == 0 else None
+
+
 class Model:
     """The tiny model, with the ways in which its numbers can be wrong."""
 
@@ -81,15 +132,20 @@ class Model:
         import numpy
 
         self.np = numpy
-        self.bigram = load_model()
+        self.pocket = beside("pocket")
         self.behaviours = behaviours
-        self.seed = self.bigram.OTHER_MODEL if "other-model" in behaviours else self.bigram.THIS_MODEL
-        self.bigram.NOISE *= float(behaviours.get("noisy", "1"))
-        self.permutation = numpy.random.default_rng(7).permutation(self.bigram.VOCABULARY)
+        self.cache = beside("prefix_cache").PrefixCache(set(behaviours))
+        self.in_flight = InFlight(behaviours)
+        self.window = int(behaviours.get("window-lost", "0"))
+        self.crossing = int(behaviours.get("decode-crossing", "0"))
+        self.seed = self.pocket.OTHER_MODEL if "other-model" in behaviours else self.pocket.THIS_MODEL
+        self.pocket.NOISE *= float(behaviours.get("noisy", "1"))
+        self.permutation = numpy.random.default_rng(7).permutation(self.pocket.VOCABULARY)
 
     def score(self, ids: list[int], top_k: int) -> list[dict[str, Any]]:
         """Rows of tokens 1 … n-1."""
-        after = self.bigram.logprobs(ids, model=self.seed, seed=NOISE_SEED)
+        logits = self.pocket.logits(ids, self.remembered(ids), model=self.seed)
+        after = self.pocket.log_softmax(logits + self.pocket.noise(NOISE_SEED, ids, len(ids)))
         rows, first = self.distort(after), after[:1]
         if "shifted" in self.behaviours:
             rows = rows[1:]
@@ -108,31 +164,74 @@ class Model:
         return answer + answer[-1:] if "more-rows" in self.behaviours else answer
 
     def generate(self, ask: dict[str, Any], ids: list[int]) -> Iterator[dict[str, Any]]:
-        """Greedy tokens one by one, with rows where `top_k` asks for them."""
+        """Tokens one by one, with rows where `top_k` asks for them."""
         count = int(self.behaviours.get("stops-early", ask["max_tokens"]))
         if "generates-nothing" in self.behaviours:
             return
-        rows = self.bigram.generate(ids, count, model=self.seed, seed=NOISE_SEED)
-        for made, logprobs in enumerate(rows, start=1):
-            row = self.distort(logprobs)
-            token = int(row.argmax())
-            event: dict[str, Any] = {"token_id": token, "text": f" {self.bigram.WORDS[token]}"}
+        number = self.in_flight.enter(ids)
+        try:
+            yield from self.decode(ask, self.in_flight.mistaken_for(number) or ids, count, self.in_flight.other(number))
+        finally:
+            self.in_flight.leave(number)
+
+    def decode(
+        self, ask: dict[str, Any], ids: list[int], count: int, other: list[int] | None
+    ) -> Iterator[dict[str, Any]]:
+        namespace, prompt = ask.get("namespace", ""), len(ids)
+        cached, memory = (0, None) if self.forgets(ask) else self.cache.longest(ids, namespace)
+        memories = self.remembered(ids) if self.window else self.remembered(ids[cached:], memory)
+        self.cache.keep(ids, memories[-(prompt - cached) :], cached, namespace)
+        memory, ids = memories[-1], list(ids)
+        if other is not None and self.in_flight.weight:
+            memory = memory + self.in_flight.weight * self.remembered(other)[-1]
+        noise = self.pocket.noise(NOISE_SEED, ids, count, way=cached)
+        random = self.np.random.default_rng(ask.get("seed", 0))
+        for made in range(1, count + 1):
+            if prompt < self.crossing <= len(ids):
+                memory = self.np.zeros_like(memory)
+            decodes_late = "conv-off-by-one" in self.behaviours and made > 1
+            logits = self.pocket.logits([ids[-2 if decodes_late else -1]], memory[None], model=self.seed)[0]
+            row = self.distort(self.pocket.log_softmax(logits + noise[made - 1]))
+            token = self.choose(row, ask.get("temperature", 0.0), random)
+            ids.append(token)
+            memory = self.remembered([token], memory)[-1]
+            self.cache.keep(ids, memory[None], len(ids) - 1, namespace)
+            event: dict[str, Any] = {"token_id": token, "text": f" {self.pocket.WORDS[token]}"}
             if ask.get("top_k"):
                 event["row"] = self.row(row, token, ask["top_k"])
             if made == BAD_TOKEN + 1:
                 self.mislead_event(event)
-            stopped = token == self.bigram.EOS and not ask.get("ignore_eos")
+            stopped = token == self.pocket.EOS and not ask.get("ignore_eos")
             ends = "stop" if stopped else "length" if made == count else None
-            yield {**event, **self.usage(len(ids), made), "finish_reason": ends}
+            said = {} if "hides-cache" in self.behaviours else {"cached_tokens": cached}
+            yield {**event, **self.usage(prompt, made), **said, "finish_reason": ends}
             if ends:
                 return
+
+    def remembered(self, ids: list[int], memory: Any = None) -> Any:
+        """[n, WIDTH] memories after each id; cut off behind the window, where that is the behaviour."""
+        after = self.pocket.remember(ids, model=self.seed, memory=memory)
+        if self.window and memory is None and len(ids) > self.window:
+            gone = self.pocket.DECAY**self.window * after[: -self.window]
+            after = self.np.concatenate([after[: self.window], after[self.window :] - gone])
+        return after
+
+    def forgets(self, ask: dict[str, Any]) -> bool:
+        """Whether nothing cached may be used for a request."""
+        return bool(ask.get("fresh")) or "forgetful" in self.behaviours
+
+    def choose(self, row: Any, temperature: float, random: Any) -> int:
+        """The likeliest id, or a drawn one."""
+        if not temperature:
+            return int(row.argmax())
+        return int((row / temperature + random.gumbel(size=row.shape)).argmax())
 
     def distort(self, rows: Any) -> Any:
         """The same numbers for every id, for every context, or for the wrong ids, where that is the behaviour."""
         if "uniform" in self.behaviours:
-            return self.np.full_like(rows, -self.np.log(self.bigram.VOCABULARY))
+            return self.np.full_like(rows, -self.np.log(self.pocket.VOCABULARY))
         if "constant" in self.behaviours:
-            return self.np.broadcast_to(self.bigram.logprobs([1])[0], rows.shape)
+            return self.np.broadcast_to(self.pocket.logprobs([1])[0], rows.shape)
         return rows[..., self.permutation] if "permuted" in self.behaviours else rows
 
     def row(self, logprobs: Any, target: int, top_k: int) -> dict[str, Any]:
@@ -163,7 +262,7 @@ class Model:
 
     def ids_of(self, ask: dict[str, Any]) -> list[int]:
         """The prompt as ids: as they are given, or word by word."""
-        given: list[int] = ask.get("token_ids") or [self.bigram.WORDS.index(word) for word in ask["text"].split()]
+        given: list[int] = ask.get("token_ids") or [self.pocket.WORDS.index(word) for word in ask["text"].split()]
         return given
 
 
@@ -241,7 +340,8 @@ class Handler(BaseHTTPRequestHandler):
             self.stream(ask, ids)
         elif self.path == "/generate":
             events = list(self.model.generate(ask, ids))
-            self.answer(200, {"events": events, **self.model.usage(len(ids), len(events))})
+            cached = {"cached_tokens": event["cached_tokens"] for event in events[:1] if "cached_tokens" in event}
+            self.answer(200, {"events": events, **self.model.usage(len(ids), len(events)), **cached})
         else:
             self.answer(404, {"error": f"no route {self.path}"})
 

@@ -24,11 +24,11 @@ requirements = "requirements/other.txt"
 """
 MODELS = """
 [[model]]
-id = "bigram"
-architecture = "Bigram"
+id = "pocket"
+architecture = "Pocket"
 dtype = "bfloat16"
 context_length = 512
-source = { from = "folder", path = "bigram" }
+source = { from = "folder", path = "pocket" }
 """
 WORKLOAD = """
 [device.workload]
@@ -60,7 +60,7 @@ id = "quick"
 description = "The fake engine, twice."
 launcher = "venv"
 releases = ["fake-*"]
-models = ["bigram"]
+models = ["pocket"]
 devices = ["cpu"]
 configs = ["default"]
 
@@ -69,7 +69,7 @@ id = "nightly"
 description = "The same, on every device."
 launcher = "venv"
 releases = ["fake-*"]
-models = ["bigram"]
+models = ["pocket"]
 devices = ["*"]
 configs = ["default"]
 """

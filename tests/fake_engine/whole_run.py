@@ -24,10 +24,10 @@ session.SHIMS = adapter.PROGRAM.parent
 
 
 class Session(session.Session):
-    """A session whose model is the bigram model."""
+    """A session whose model is the pocket model."""
 
     def checkpoint(self, model: Model, say: Say = print) -> Checkpoint:
-        return Checkpoint(folder=Path("bigram"), digest="0" * 40)
+        return Checkpoint(folder=Path("pocket"), digest="0" * 40)
 
     def reference(self, cell: Cell, source: Checkpoint, watch: Stopwatch, say: Say = print) -> Reference:
         stand_in = bench.bench(cell.device.workload).reference

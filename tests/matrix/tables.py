@@ -26,14 +26,14 @@ device_kinds = ["cuda"]
 [[model]]
 id = "small"
 source = { from = "folder", path = "small" }
-architecture = "Bigram"
+architecture = "Pocket"
 dtype = "bfloat16"
 context_length = 512
 
 [[model]]
 id = "large"
 source = { from = "hub", repo = "someone/large", revision = "0123456789012345678901234567890123456789" }
-architecture = "Bigram"
+architecture = "Pocket"
 dtype = "float32"
 context_length = 1024
 """,

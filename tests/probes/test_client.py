@@ -16,7 +16,7 @@ from probes import client
 from probes.client import Client, connect, in_flight
 from probes.stopwatch import ENGINE, Stopwatch
 from runners.engine import Ask, Prompt, Server
-from tests.fake_engine import bigram
+from tests.fake_engine import pocket
 from tests.fake_engine.adapter import fake_engine
 from tests.fake_engine.bench import launched
 from tests.fake_engine.serve import NOISE_SEED
@@ -51,8 +51,8 @@ def ask(
 
 
 def wanted(tokens: int = 8, *, top_k: int = 0, stream: bool = False) -> Ask:
-    prompt = Prompt(token_ids=IDS, text=" ".join(bigram.WORDS[i] for i in IDS))
-    return Ask(model="bigram", prompt=prompt, max_tokens=tokens, top_k=top_k, ignore_eos=True, stream=stream)
+    prompt = Prompt(token_ids=IDS, text=" ".join(pocket.WORDS[i] for i in IDS))
+    return Ask(model="pocket", prompt=prompt, max_tokens=tokens, top_k=top_k, ignore_eos=True, stream=stream)
 
 
 def misbehaving(folder: Path, behaviour: str, question: Callable[[Client], Awaitable[object]]) -> Exception:
@@ -77,7 +77,7 @@ def stream(client: Client) -> Awaitable[object]:
 def test_scores_are_those_of_the_model(healthy: Server) -> None:
     """Row i holds the logprob of token i + 1 and the most likely ids after token i, most likely first."""
     scores = ask(healthy, lambda c: c.score(IDS, 5))
-    truth = bigram.logprobs(IDS, seed=NOISE_SEED)[:-1]
+    truth = pocket.logprobs(IDS, seed=NOISE_SEED)[:-1]
     assert scores.target_logprobs == pytest.approx(truth[np.arange(5), IDS[1:]])
     assert np.array_equal(scores.top_ids, np.argsort(-truth, axis=1)[:, :5])
 

@@ -32,7 +32,7 @@ def test_a_model_that_cannot_be_had_is_reported_and_stops_nothing(
     monkeypatch.setenv("READINESS_ENGINES", "tests.fake_engine.adapter")
     made = WithoutHub(Options(matrix=str(tables)))
     found = stage.prefetch(made, [planned.cell for planned in made.plan], Board(Console(quiet=True)))
-    assert found == {"bigram": None}
+    assert found == {"pocket": None}
 
 
 def test_an_interrupt_begins_nothing_more() -> None:

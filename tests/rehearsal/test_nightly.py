@@ -61,7 +61,7 @@ speed_concurrencies = [1, 2]
 """
 """A real engine decodes some ten tokens a second on a small machine; what is rehearsed here is the loop around it."""
 
-CELLS = ("fake-0.0.1__bigram__cpu__default", "fake-0.0.2__bigram__cpu__default")
+CELLS = ("fake-0.0.1__pocket__cpu__default", "fake-0.0.2__pocket__cpu__default")
 
 
 @pytest.fixture
@@ -112,9 +112,9 @@ def test_a_fork_is_green_on_its_first_night(stage: Stage) -> None:
         "collect": "success", "grid": "success", "Pages": "success", "drafts of bugs": "success",
     }, "\n".join(job.log for job in night.jobs.values())  # fmt: skip
     assert levels(stage) == {"fake-0.0.1": 3, "fake-0.0.2": 3}
-    assert "fake-0.0.1__bigram__borrowed__default`: no runner for borrowed" in night.jobs["plan"].summary
+    assert "fake-0.0.1__pocket__borrowed__default`: no runner for borrowed" in night.jobs["plan"].summary
     prefetched = night.jobs["models and references"].log
-    assert prefetched.count("reference of bigram") == 1, prefetched  # none for the device without a runner
+    assert prefetched.count("reference of pocket") == 1, prefetched  # none for the device without a runner
     assert "🟢 3 right" in night.jobs["grid"].summary
     assert "No engine fails unexpectedly." in night.jobs["drafts of bugs"].summary
     assert sorted(path.name for path in stage.artifacts("1001").iterdir()) == [

@@ -41,8 +41,8 @@ KILLS = int(os.environ.get("READINESS_KILLS", "3"))
 
 
 def in_container(folder: Path, mark: str, *, deadline_s: float = READY_S) -> Launch:
-    (folder / "bigram").mkdir(exist_ok=True)
-    return replace(spec(deadline_s=deadline_s), model_path=folder / "bigram", label=mark)
+    (folder / "pocket").mkdir(exist_ok=True)
+    return replace(spec(deadline_s=deadline_s), model_path=folder / "pocket", label=mark)
 
 
 def launched(

@@ -6,7 +6,10 @@ that users of the package call. Standalone: it runs in the engine's environment 
     GET  /health     {"status": "ok"} once the model is loaded
     GET  /version    {"version": …, "engine": "llama-cpp-python"}
     POST /score      {"token_ids": [n], "top_k": k, "through": "eval" | "echo"} -> {"rows": [n-1]}
-    POST /generate   {"token_ids": [n], "max_tokens": m, "top_k": k, "ignore_eos": bool, "stream": bool}
+    POST /generate   {"token_ids": [n], "max_tokens": m, "top_k": k, "ignore_eos": bool, "stream": bool,
+                      "temperature": t, "seed": s, "reuse": bool}
+
+`reuse` lets the package use what it still holds of the last prompt, as its own completion call does.
 
 A row is {"logprob": x, "top": [[id, logprob], …]}. A stream is server-sent events that end with `data: [DONE]`.
 """
@@ -19,7 +22,7 @@ import json
 import os
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -59,15 +62,26 @@ def in_package(error: BaseException) -> bool:
     return any(frame.filename.startswith(os.path.dirname(llama_cpp.__file__)) for frame in frames)
 
 
+class Counting(llama_cpp.Llama):
+    """Counts the tokens that go through the model: of a prompt, the others came from the cache."""
+
+    evaluated = 0
+
+    def eval(self, tokens: Sequence[int]) -> None:
+        self.evaluated += len(tokens)
+        super().eval(tokens)
+
+
 class Model:
     """Two contexts over one memory-mapped file: one as users create it, one that keeps every position's logits."""
 
-    def __init__(self, path: str, context: int, exact: bool) -> None:
+    def __init__(self, path: str, context: int, exact: bool, forget: bool) -> None:
         plain: dict[str, Any] = {"flash_attn": False} if exact else {}
         if exact:
             plain |= {"type_k": llama_cpp.GGML_TYPE_F32, "type_v": llama_cpp.GGML_TYPE_F32}
-        self.generator = llama_cpp.Llama(path, n_ctx=context, verbose=False, **plain)
-        self.scorer = llama_cpp.Llama(path, n_ctx=context, verbose=False, logits_all=True, **plain)
+        self.generator = Counting(path, n_ctx=context, verbose=False, **plain)
+        self.scorer = Counting(path, n_ctx=context, verbose=False, logits_all=True, **plain)
+        self.forget = forget
         self.lock = threading.Lock()  # a context holds one sequence at a time, so requests take turns
 
     def score(self, token_ids: list[int], top_k: int) -> list[dict[str, Any]]:
@@ -91,19 +105,25 @@ class Model:
         return rows
 
     def generate(self, ask: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Greedy tokens one by one; with `top_k`, each with the logprobs it was chosen from."""
+        """Tokens one by one; with `top_k`, each with the logprobs it was chosen from."""
         top_k = int(ask.get("top_k", 0))
         llama = self.scorer if top_k else self.generator
-        llama.reset()
+        if self.forget or not ask.get("reuse"):
+            llama.reset()
+        llama.set_seed(int(ask.get("seed", 0)))
+        llama.evaluated = 0
         stops = {llama.token_eos()} if not ask.get("ignore_eos") else set()
         if ask["max_tokens"] < 1:
             return
-        for generated, token in enumerate(llama.generate(ask["token_ids"], temp=0.0), start=1):
+        tokens = llama.generate(ask["token_ids"], temp=float(ask.get("temperature", 0.0)))
+        for generated, token in enumerate(tokens, start=1):
+            if generated == 1:
+                cached = len(ask["token_ids"]) - llama.evaluated
             event: dict[str, Any] = {"token_id": int(token), "text": llama.detokenize([token]).decode(errors="replace")}
             if top_k:
                 event["row"] = rows_of(llama.scores[llama.n_tokens - 1 : llama.n_tokens], [token], top_k)[0]
             ends = "stop" if token in stops else "length" if generated >= ask["max_tokens"] else None
-            yield {**event, "finish_reason": ends, "completion_tokens": generated}
+            yield {**event, "finish_reason": ends, "completion_tokens": generated, "cached_tokens": cached}
             if ends:
                 return
 
@@ -144,7 +164,9 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path == "/generate" and ask.get("stream"):
             self.stream(ask)
         elif self.path == "/generate":
-            self.answer(200, {"prompt_tokens": len(ask["token_ids"]), "events": list(self.model.generate(ask))})
+            events = list(self.model.generate(ask))
+            cached = events[0]["cached_tokens"] if events else 0
+            self.answer(200, {"prompt_tokens": len(ask["token_ids"]), "cached_tokens": cached, "events": events})
         else:
             self.answer(404, {"error": f"no route {self.path}"})
 
@@ -179,8 +201,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--context", type=int, default=2048)
     parser.add_argument("--exact", action="store_true", help="no flash attention, KV cache in float32")
+    parser.add_argument("--forget", action="store_true", help="use nothing of an earlier prompt")
     options = parser.parse_args()
-    Handler.model = Model(options.model, options.context, options.exact)
+    Handler.model = Model(options.model, options.context, options.exact, options.forget)
     server = ThreadingHTTPServer(("127.0.0.1", options.port), Handler)
     print(f"llama-cpp-python {llama_cpp.__version__} serves {options.model} on port {options.port}", flush=True)
     server.serve_forever()
