@@ -29,7 +29,7 @@ from commands.options import (
 )
 from matrix.errors import WrongInput
 from matrix.results import Status, write_json
-from probes import rejudge, stage, verify
+from probes import registry, rejudge, stage, verify
 from probes.session import Options, Session, new_run_id
 from probes.stopwatch import HARNESS, PARTS
 from reports import cost, outcome, render, store
@@ -193,10 +193,9 @@ def judge(
     if not runs:
         named = f" {run_id}" if run_id else ""
         refuse(f"no run{named} with results in {results}")
-    session = Session(Options())
     changed = 0
     for result in runs[-1].results:
-        again = rejudge.rejudge(runs[-1].folder, result, session.probes)
+        again = rejudge.rejudge(runs[-1].folder, result, registry.probes())
         if again is None:
             out.print(f"{result.cell_id} {result.probe}: {result.verdict.status.value}, nothing was measured")
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
@@ -29,6 +29,11 @@ REFERENCE = "reference-5.23.0"
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every record: immutable, keyword-only, strict about what it reads."""
+
+
+Tier = Literal["smoke", "standard", "deep"]
+"""How much a probe costs: what every run asks, what a nightly run asks, and what is asked on purpose."""
+TIERS: tuple[Tier, ...] = get_args(Tier)
 
 
 class Image(Record, frozen=True, kw_only=True):
@@ -177,6 +182,12 @@ class Workload(Record, frozen=True, kw_only=True):
     speed_output_tokens: int
     speed_repeats: int
     speed_concurrencies: tuple[int, ...]
+    state_sequences: int = 8
+    """Prompts that are asked in every way that a cache allows."""
+    state_prompt_length: int = 380
+    """Three times 128 less four: whole blocks of any usual size, and one that the first tokens generated complete."""
+    batch_sequences: int = 40
+    """Distinct requests at once."""
 
 
 class Device(Record, frozen=True, kw_only=True):
@@ -199,6 +210,8 @@ class Profile(Record, frozen=True, kw_only=True):
     description: str
     launcher: Literal["auto", "venv", "docker"] = "auto"
     """`auto`: docker where a daemon answers, venv where none does."""
+    tier: Tier = "standard"
+    """Probes of this tier and of those before it are asked."""
     releases: tuple[str, ...]
     models: tuple[str, ...]
     devices: tuple[str, ...]

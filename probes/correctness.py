@@ -15,7 +15,7 @@ import numpy as np
 
 from matrix.cells import Cell
 from matrix.errors import EngineBrokeProtocol, Infrastructure
-from matrix.results import Measurement, Table, Verdict
+from matrix.results import Measurement, Table
 from probes import pooling, strata
 from probes.client import Client, connect, in_flight
 from probes.probe import Bench, Look, Probe, Sequential
@@ -156,15 +156,11 @@ def pool(first: Measurement, second: Measurement) -> Measurement:
     return Measurement(values=msgspec.to_builtins(values), tables={**first.tables, **shared})
 
 
-def needs_confirming(verdict: Verdict) -> bool:
-    """An accusation, unless it rests on numbers that are none."""
-    return verdict.status in strata.ACCUSES and not strata.proven(verdict)
-
-
 PROBE = Probe(
     name="correctness",
     version=7,
-    tier="correctness",
+    tier="smoke",
+    by_reference=True,
     order=2,
     deadline_s=1800,
     measure=measure,
@@ -173,6 +169,6 @@ PROBE = Probe(
         more=(Look(start=1), Look(start=2, size=2)),
         pool=pool,
         confirm=pooling.beside,
-        needs_confirming=needs_confirming,
+        needs_confirming=strata.needs_confirming,
     ),
 )

@@ -37,7 +37,7 @@ def examine(probe: Probe, cell: Cell, served: Served, keep: Callable[[Measuremen
     """The verdict; `keep` is given each measurement before anybody judges it, the whole of it so far each time."""
     if served.server.exit_code() is not None:
         raise PrerequisiteNotMet("the engine had ended before this probe")
-    if probe.tier == "speed" and not cell.config.speed_counts:
+    if probe.timing and not cell.config.speed_counts:
         return Verdict(status=Status.SKIP, reason=f"speed is not measured in config {cell.config.id!r}")
 
     def judged(measurement: Measurement) -> Verdict:
@@ -77,7 +77,7 @@ def _go_on(
 
 def _measure(probe: Probe, cell: Cell, served: Served, look: Look) -> Measurement:
     bench = msgspec.structs.replace(served.bench, look=look)
-    if probe.tier != "speed":
+    if not probe.timing:
         return probe.measure(served.server, cell, bench)
     with FileLock(cache.root() / "timing.lock"):
         return probe.measure(served.server, cell, bench)

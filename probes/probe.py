@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
-from matrix.cells import Cell, Record
+from matrix.cells import Cell, Record, Tier
 from matrix.results import Measurement, Verdict
 from probes.reference.stage import Reference
 from probes.stopwatch import Stopwatch
@@ -46,11 +45,15 @@ class Probe(Record, frozen=True, kw_only=True):
     name: str
     version: int
     """Raised whenever measuring or judging changes; results of another version are not compared."""
-    tier: Literal["smoke", "correctness", "speed"]
-    """`speed` runs only in configs whose speed counts, and alone among timings on its machine."""
+    tier: Tier
+    """How much is asked, the least first; a profile says how far it goes."""
     order: int
     """Probes of a cell run in this order, so that the cheapest evidence comes first."""
     deadline_s: float
     measure: Callable[[Server, Cell, Bench], Measurement]
     judge: Callable[[Measurement, Cell], Verdict]
+    timing: bool = False
+    """Asked only in configs whose speed counts, and alone among timings on its machine."""
+    by_reference: bool = False
+    """The verdict rests on what the reference says, and so falls where that is in doubt."""
     sequential: Sequential | None = None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from probes import correctness, loading, throughput
+from matrix.cells import TIERS, Tier
+from probes import batch, correctness, loading, state, throughput
 from probes.probe import Probe
 
 
-def probes() -> dict[str, Probe]:
-    """All probes by name, in the order in which they are asked."""
-    found = [module.PROBE for module in (loading, correctness, throughput)]
-    return {probe.name: probe for probe in sorted(found, key=lambda probe: probe.order)}
+def probes(tier: Tier = TIERS[-1]) -> dict[str, Probe]:
+    """The probes up to a tier by name, in the order in which they are asked."""
+    found = [module.PROBE for module in (loading, correctness, state, batch, throughput)]
+    asked = [probe for probe in found if TIERS.index(probe.tier) <= TIERS.index(tier)]
+    return {probe.name: probe for probe in sorted(asked, key=lambda probe: probe.order)}

@@ -133,11 +133,17 @@ class Session:
         self.options = options
         self.run = Path(options.run)
         self.engines = engine_registry.engines()
-        self.probes = probe_registry.probes()
         self.matrix = tables.matrix(Path(options.matrix))
         self._hosts: dict[Path, Host] = {}
         self._lock = threading.Lock()
         self.attached = read_json(Path(options.attached), Attached) if options.attached else None
+
+    @cached_property
+    def probes(self) -> dict[str, Probe]:
+        """What is asked of every cell, in order."""
+        if self.attached is not None:
+            return probe_registry.probes("standard")
+        return probe_registry.probes(self.matrix.profiles[self.options.profile].tier)
 
     @cached_property
     def plan(self) -> list[Planned]:
@@ -315,7 +321,7 @@ class Session:
         """A verdict with its provenance and with what the rules expect of it."""
         verdict = verdict_without_places(verdict)
         doubt = self.matrix.doubt(cell.id)
-        if doubt is not None and probe.tier == "correctness" and measurement is not None and verdict.status in JUDGED:
+        if doubt is not None and probe.by_reference and measurement is not None and verdict.status in JUDGED:
             reason = f"{doubt.reason} ({doubt.link}); {verdict.status.value}, {verdict.reason}"
             verdict = msgspec.structs.replace(verdict, status=Status.REF_SUSPECT, reason=reason)
         foreseen = self.matrix.expectation(cell.id, probe.name)

@@ -74,6 +74,11 @@ def proven(verdict: Verdict) -> bool:
     return any(number > 0 for name, number in verdict.numbers.items() if name.endswith("_nonfinite"))
 
 
+def needs_confirming(verdict: Verdict) -> bool:
+    """An accusation, unless it rests on numbers that are none: one start, or one set of sequences, may go wrong."""
+    return verdict.status in ACCUSES and not proven(verdict)
+
+
 def borne_out(verdict: Verdict, again: Verdict, fresh: bool) -> Verdict:
     """The milder of two accusations, or UNDECIDED where the second measurement has none."""
     where = "on other sequences in a fresh server" if fresh else "on other sequences"
@@ -90,14 +95,14 @@ def borne_out(verdict: Verdict, again: Verdict, fresh: bool) -> Verdict:
 def _judge(tables: Mapping[str, Table], values: Correctness, scale: Mapping[str, float], cell: Cell) -> Verdict:
     strata: dict[str, Callable[[int], Verdict]] = {}
     if values.prefill:
-        family = _family(tables["corpus"], dtype=cell.dtype)
+        family = family_of(tables["corpus"], dtype=cell.dtype)
         strata["prefill"] = partial(_by_logprobs, tables["prefill"], family, values.top_k, scale, cell)
-    family = _family(tables["decode reference"], generated(tables["decode reference"]), cell.dtype)
+    family = family_of(tables["decode reference"], generated(tables["decode reference"]), cell.dtype)
     if values.decode == "logprobs":
         strata["decode"] = partial(_by_logprobs, tables["decode"], family, values.top_k, scale, cell)
     else:
         strata["decode, text alone"] = partial(_by_text, family, values, cell)
-    return _worst(step_down(strata))
+    return worst_of(step_down(strata))
 
 
 def step_down(strata: Mapping[str, Callable[[int], Verdict]]) -> dict[str, Verdict]:
@@ -117,7 +122,8 @@ def step_down(strata: Mapping[str, Callable[[int], Verdict]]) -> dict[str, Verdi
     return {name: verdicts[name] for name in strata}
 
 
-def _worst(strata: Mapping[str, Verdict]) -> Verdict:
+def worst_of(strata: Mapping[str, Verdict]) -> Verdict:
+    """One verdict: the worst status, and what each stratum says."""
     worst = min(strata.values(), key=lambda verdict: WORST_FIRST.index(verdict.status))
     return Verdict(
         status=worst.status,
@@ -130,7 +136,8 @@ def _worst(strata: Mapping[str, Verdict]) -> Verdict:
 # --- what the tables hold ---------------------------------------------------------------------------------
 
 
-def _family(table: Table, keep: Flags | None = None, dtype: str = "bfloat16") -> Family:
+def family_of(table: Table, keep: Flags | None = None, dtype: str = "bfloat16") -> Family:
+    """A table of the reference program, with only the positions in `keep` [S, N], and its rounding told from faults."""
     reference, replicates = noise_floor.family(table)
     if keep is not None:
         reference = noise_floor.restrict(reference, keep)
@@ -159,7 +166,7 @@ def _scale(tables: Mapping[str, Table], top_k: int) -> dict[str, float]:
     rungs = noise_floor.runs(tables["ladder"])
     if not rungs:
         return {}
-    family, first = _family(tables["corpus"]), slice(len(tables["ladder"]["token_ids"]))
+    family, first = family_of(tables["corpus"]), slice(len(tables["ladder"]["token_ids"]))
     reference, numbers = noise_floor.counted_part(noise_floor.rows(family.reference, first), family.counted[first])
     replicates = {name: noise_floor.rows(run, numbers) for name, run in family.replicates.items()}
     rungs = {name: noise_floor.rows(run, numbers) for name, run in rungs.items()}
@@ -174,7 +181,7 @@ def _by_logprobs(
 ) -> Verdict:
     candidate = TokenLogprobs(**table)
     if cell.dtype == "float32":
-        return _float32(candidate, family, top_k)
+        return by_float32(candidate, family, top_k)
     found = noise_floor.judge_ratio(
         family.reference,
         family.replicates,
@@ -188,11 +195,12 @@ def _by_logprobs(
     )
     sentence = _named(found.sentence + _news(found, cell), found.decision, family, candidate)
     return Verdict(
-        status=Status(found.decision), reason=sentence, evidence=_left_out(found.dropped), numbers=_numbers(found)
+        status=Status(found.decision), reason=sentence, evidence=left_out(found.dropped), numbers=ratio_numbers(found)
     )
 
 
-def _numbers(found: RatioVerdict) -> dict[str, float]:
+def ratio_numbers(found: RatioVerdict) -> dict[str, float]:
+    """What a ratio's verdict has to show."""
     numbers = {"misses": float(found.misses), "nonfinite": float(found.nonfinite), "tokens": float(found.tokens)}
     numbers |= {"sequences": float(found.sequences)}
     for name, estimate in (("ratio", found.ratio), ("ratio_d", found.ratio_d)):
@@ -214,9 +222,10 @@ def _news(found: RatioVerdict, cell: Cell) -> str:
     return ""
 
 
-def _float32(candidate: TokenLogprobs, family: Family, top_k: int) -> Verdict:
-    found = noise_floor.judge_float32(family.reference, family.replicates, candidate, top_k)
-    sentence = _named(found.sentence, found.decision, family, candidate)
+def by_float32(candidate: TokenLogprobs, family: Family, top_k: int, baseline: TokenLogprobs | None = None) -> Verdict:
+    """Judge what was computed in float32, against the reference or against another answer of the same engine."""
+    found = noise_floor.judge_float32(family.reference, family.replicates, candidate, top_k, baseline=baseline)
+    sentence = _named(found.sentence, found.decision, family, candidate) if baseline is None else found.sentence
     status = Status(found.decision)
     if family.ties > noise_floor.FLOAT32_TIES and status is Status.PASS:
         status = Status.UNDECIDED
@@ -226,10 +235,11 @@ def _float32(candidate: TokenLogprobs, family: Family, top_k: int) -> Verdict:
     numbers |= {"noise_largest": found.noise_largest, "tokens": float(found.tokens)}
     numbers |= {"misses": float(found.misses), "nonfinite": float(found.nonfinite)}
     numbers |= {"ties": family.ties}
-    return Verdict(status=status, reason=sentence, evidence=_left_out(family.unsteady), numbers=numbers)
+    return Verdict(status=status, reason=sentence, evidence=left_out(family.unsteady), numbers=numbers)
 
 
-def _left_out(replicates: Sequence[str]) -> dict[str, str]:
+def left_out(replicates: Sequence[str]) -> dict[str, str]:
+    """Evidence of a fault of the reference's software."""
     return {"reference problem": f"replicates left out: {', '.join(replicates)}"} if replicates else {}
 
 
@@ -237,7 +247,7 @@ def _by_text(family: Family, values: Correctness, cell: Cell, strata: int) -> Ve
     """The margin test on the texts that could be read; a PASS needs most of them, for garbage is hard to read."""
     if family.unsteady and len(family.replicates) < noise_floor.MIN_REPLICATES:
         few = f"{len(family.replicates)} replicates that rounding explains and {noise_floor.MIN_REPLICATES} are needed"
-        return Verdict(status=Status.UNDECIDED, reason=few, evidence=_left_out(family.unsteady))
+        return Verdict(status=Status.UNDECIDED, reason=few, evidence=left_out(family.unsteady))
     found = noise_floor.judge_margins(
         noise_floor.generated_margins(family.reference),
         [noise_floor.greedy_margins(family.reference, replicate) for replicate in family.replicates.values()],
@@ -247,12 +257,12 @@ def _by_text(family: Family, values: Correctness, cell: Cell, strata: int) -> Ve
     )
     numbers = {"hard_mismatches": float(found.hard), "tokens": float(found.tokens), "tau": found.tau}
     numbers |= {"texts": float(values.texts), "unusable_texts": float(values.unusable_texts)}
-    left_out = f"{values.unusable_texts} of {values.texts} texts do not give their token ids back and are left out"
-    reason = f"{found.sentence}; {left_out}" if values.unusable_texts else found.sentence
+    unusable = f"{values.unusable_texts} of {values.texts} texts do not give their token ids back and are left out"
+    reason = f"{found.sentence}; {unusable}" if values.unusable_texts else found.sentence
     status = Status(found.decision)
     if status is Status.PASS and 2 * values.unusable_texts > values.texts:
         status = Status.UNDECIDED
-    return Verdict(status=status, reason=reason, evidence=_left_out(family.unsteady), numbers=numbers)
+    return Verdict(status=status, reason=reason, evidence=left_out(family.unsteady), numbers=numbers)
 
 
 # --- a fault by its name ----------------------------------------------------------------------------------

@@ -216,4 +216,6 @@ def _sentence(numbers: dict[str, float], concurrency: int) -> str:
     )
 
 
-PROBE = Probe(name="throughput", version=1, tier="speed", order=3, deadline_s=900, measure=measure, judge=judge)
+PROBE = Probe(
+    name="throughput", version=1, tier="standard", timing=True, order=9, deadline_s=900, measure=measure, judge=judge
+)

@@ -12,7 +12,10 @@ from reports.store import Standing
 
 LEVELS = ("absent", "loads", "runs", "right", "robust", "ready")
 RIGHT = LEVELS.index("right")
-UNMEASURED_NEXT = "no probe yet asks whether it stays right when chunked, cached, batched and at length"
+ROBUST = LEVELS.index("robust")
+MAKE_ROBUST = ("state", "batch", "context")
+"""The probes that ask whether it stays right when chunked and cached, batched, and past every context breakpoint."""
+UNMEASURED_NEXT = "no probe yet asks whether its serving protocol holds"
 
 FRESH_NIGHTS = 3
 """A square older than this fades."""
@@ -128,8 +131,13 @@ def _level(results: tuple[Result, ...]) -> tuple[int | None, str]:
     wrong = [r for r in correctness if r.verdict.status is not Status.PASS]
     if wrong:
         return 2, _why(wrong)
+    asked_for = {probe: [r for r in results if r.probe == probe] for probe in MAKE_ROBUST}
+    shaky = [r for found in asked_for.values() for r in found if r.verdict.status is not Status.PASS]
     blamed = [r for r in results if r.verdict.status.blames_engine]
-    return RIGHT, _why(blamed) if blamed else UNMEASURED_NEXT
+    if shaky or blamed:
+        return RIGHT, _why(blamed or shaky)
+    unasked = [probe for probe, found in asked_for.items() if not found]
+    return (RIGHT, f"{unasked[0]} was not asked") if unasked else (ROBUST, UNMEASURED_NEXT)
 
 
 def _answered(result: Result) -> bool:

@@ -198,6 +198,8 @@ class Engine(Record, frozen=True, kw_only=True):
     """Arguments after `python` that make the engine's own weights."""
     max_top_k: int = 20
     """The most logprobs per token that the server gives as it is launched here; 0: none, its answers are text alone."""
+    caches_prefixes: bool = True
+    """False where it computes every prompt anew, whatever the config says."""
     lineage: str = ""
     """Whose modelling code it runs; left out: its own, by its name. Engines that share code share a lineage, for they
     may share a mistake: only engines of different lineage, agreeing with each other, cast doubt on the reference, whose

@@ -25,7 +25,14 @@ from __future__ import annotations
 
 from probes.noise_floor.divergence import TokenKl, flips, token_difference, token_kl
 from probes.noise_floor.float32 import SHAKEN, Rounding, judge_float32, rounding
-from probes.noise_floor.limits import FAIL_ALPHA, FLOAT32_TIES, MARGIN_FAIL_ALPHA, MIN_REPLICATES, PASS_ALPHA
+from probes.noise_floor.limits import (
+    FAIL_ALPHA,
+    FLOAT32_TIES,
+    HARD_MARGIN,
+    MARGIN_FAIL_ALPHA,
+    MIN_REPLICATES,
+    PASS_ALPHA,
+)
 from probes.noise_floor.logprobs import (
     Flags,
     Floats,
@@ -41,7 +48,7 @@ from probes.noise_floor.logprobs import (
     runs,
     top_margin,
 )
-from probes.noise_floor.margins import generated_margins, greedy_margins, judge_margins
+from probes.noise_floor.margins import generated_margins, greedy_margins, judge_margins, judge_partings
 from probes.noise_floor.noise import noise_tau
 from probes.noise_floor.ratio import judge_ratio
 from probes.noise_floor.scale import INT8, ladder, placed
@@ -51,6 +58,7 @@ from probes.noise_floor.verdicts import (
     Estimate,
     Float32Verdict,
     MarginVerdict,
+    PartingVerdict,
     RatioVerdict,
     SideStatistic,
 )
@@ -58,6 +66,7 @@ from probes.noise_floor.verdicts import (
 __all__ = [
     "FAIL_ALPHA",
     "FLOAT32_TIES",
+    "HARD_MARGIN",
     "INT8",
     "MARGIN_FAIL_ALPHA",
     "MIN_REPLICATES",
@@ -70,6 +79,7 @@ __all__ = [
     "Floats",
     "Ints",
     "MarginVerdict",
+    "PartingVerdict",
     "RatioVerdict",
     "Rounding",
     "SideStatistic",
@@ -83,6 +93,7 @@ __all__ = [
     "greedy_margins",
     "judge_float32",
     "judge_margins",
+    "judge_partings",
     "judge_ratio",
     "ladder",
     "listed_count",

@@ -16,7 +16,7 @@ import numpy as np
 
 from probes.noise_floor.divergence import token_difference, token_kl
 from probes.noise_floor.limits import FLOAT32_FAIL, FLOAT32_GOOD, FLOAT32_RESOLUTION, FLOAT32_TIES, MIN_REPLICATES
-from probes.noise_floor.logprobs import Flags, Floats, TokenLogprobs, nonfinite, valid_positions
+from probes.noise_floor.logprobs import Flags, Floats, TokenLogprobs, nonfinite, restrict, valid_positions
 from probes.noise_floor.verdicts import Decision, Float32Verdict, first_flagged, place
 
 SHAKEN = "f32-shaken"
@@ -31,7 +31,12 @@ class Size(NamedTuple):
 
 
 def judge_float32(
-    reference: TokenLogprobs, replicates: Mapping[str, TokenLogprobs], candidate: TokenLogprobs, k: int | None = None
+    reference: TokenLogprobs,
+    replicates: Mapping[str, TokenLogprobs],
+    candidate: TokenLogprobs,
+    k: int | None = None,
+    *,
+    baseline: TokenLogprobs | None = None,
 ) -> Float32Verdict:
     """Judge one stratum of a float32 engine by |d| against the largest RMS and the largest |d| of float32 replicates.
 
@@ -39,15 +44,18 @@ def judge_float32(
     FAIL       a non-finite logprob, a miss, or either beyond FLOAT32_FAIL times the replicates'.
     UNDECIDED  between, or fewer than three replicates: more than rounding explains, less than a fault must show.
 
+    baseline: what the same engine answered to the same tokens asked in another way; the candidate is then compared with
+       that. Two runs of the same rounding lie apart by at most twice it, which the limits have room for.
     Raises ValueError if shapes differ or a replicate is not finite.
     """
     for name, replicate in replicates.items():
         if nonfinite(reference, replicate).any():
             raise ValueError(f"replicate {name} is not finite: no verdict can rest on it")
-    bad, miss = nonfinite(reference, candidate), token_kl(reference, candidate, k).miss
+    against = reference if baseline is None else restrict(baseline, valid_positions(reference))
+    bad, miss = nonfinite(reference, candidate), token_kl(against, candidate, k).miss
     noise = [_size(token_difference(reference, run)) for run in replicates.values()]
     floor = Size(*(max([FLOAT32_RESOLUTION, *values]) for values in zip(*noise, strict=True))) if noise else Size(0, 0)
-    difference = np.where(bad, np.nan, token_difference(reference, candidate))
+    difference = np.where(bad, np.nan, token_difference(against, candidate))
     own = _size(difference)
     times = max(own.rms / floor.rms, own.largest / floor.largest) if noise else math.inf
     decision = _decision(bad, miss, times, len(noise))

@@ -19,6 +19,13 @@ and the upper 99% bound of 16 sequences lies 3 to 11% above the ratio (1,008 hea
 The 15% are that and a margin, set by hand: no experiment chose them."""
 RATIO_GOOD_CAP = 1.5
 """Healthy control models served by the same engine may raise g, but not beyond this."""
+PAIR_GOOD = 3.0
+"""An engine against itself, in units of how far two replicates lie apart. Two ways whose roundings have nothing in common
+lie at 1; eight prompts of some tokens each know that to a factor of two (upper 99% bound), and what is wrong in what an
+engine keeps shows itself by factors of a hundred and more. Smaller errors are for the comparison with the reference."""
+PAIR_FLOOR = 1 / PAIR_GOOD
+"""Two answers that are nearer to each other than this are not asked how much nearer: some are the same to the bit and
+others are not, and a mean of logarithms would be ruled by those that are."""
 FAIL_FACTOR = 3.0
 """FAIL means: further away than a visible quantization. Int8 weights, rounded per row, measure 3.4 (pilot)."""
 HARD_MARGIN = 2.0
@@ -77,6 +84,11 @@ SUM_SLACK = 1.05
 """Listed probabilities may exceed 1 by the rounding of logprobs in bfloat16, not by more."""
 UNUSABLE = -9999.0
 """vLLM writes -inf as -9999 in its OpenAI answers."""
+
+
+def pair_limits() -> tuple[float, float]:
+    """The same where an engine is compared with itself."""
+    return PAIR_GOOD, FAIL_FACTOR * PAIR_GOOD
 
 
 def ratio_limits(controls: Sequence[float] = (), int8_ratio: float | None = None) -> tuple[float, float]:

@@ -11,7 +11,14 @@ from collections.abc import Sequence
 import numpy as np
 import scipy  # its parts are loaded when first used: `stats` takes a second, and most commands judge nothing
 
-from probes.noise_floor.limits import HARD_MARGIN, MARGIN_FAIL_ALPHA, MARGIN_NOISE_ALPHA, MARGIN_RATE, PASS_ALPHA
+from probes.noise_floor.limits import (
+    HARD_MARGIN,
+    MARGIN_FAIL_ALPHA,
+    MARGIN_NOISE_ALPHA,
+    MARGIN_RATE,
+    NOISE_QUANTILE,
+    PASS_ALPHA,
+)
 from probes.noise_floor.logprobs import (
     Flags,
     Floats,
@@ -21,7 +28,7 @@ from probes.noise_floor.logprobs import (
     most_likely,
     valid_positions,
 )
-from probes.noise_floor.verdicts import Decision, MarginVerdict, first_flagged, place
+from probes.noise_floor.verdicts import Decision, MarginVerdict, PartingVerdict, first_flagged, place
 
 
 def greedy_margins(reference: TokenLogprobs, replicate: TokenLogprobs) -> Floats:
@@ -95,6 +102,24 @@ def judge_margins(
         needed_tokens=needed,
         first_bad=first,
     )
+
+
+def judge_partings(unexplained: int, parted: int, tokens: int, *, alpha: float = MARGIN_FAIL_ALPHA) -> PartingVerdict:
+    """Judge greedy texts of the same prompts against each other, by where they part.
+
+    parted: pairs of texts that part somewhere. unexplained: those that part where the two tokens lie over 2 tau apart,
+    which rounding brings about at one token in a thousand at most, as tau is the noise's 99.9% quantile.
+
+    FAIL       an exact binomial test rejects that rate at `alpha`.
+    PASS       no parting is unexplained.
+    UNDECIDED  otherwise.
+    """
+    p_value = float(scipy.stats.binom.sf(unexplained - 1, tokens, 1 - NOISE_QUANTILE)) if unexplained else 1.0
+    decision: Decision = "FAIL" if p_value < alpha else "UNDECIDED" if unexplained else "PASS"
+    said = f"the same text over {tokens} tokens"
+    if parted:
+        said = f"{parted} texts part within {tokens} tokens, {unexplained} of them where rounding cannot explain it"
+    return PartingVerdict(decision=decision, sentence=said, p_value=p_value)
 
 
 def _count(margins: Floats, tau: float) -> tuple[int, int, tuple[int, int] | None]:

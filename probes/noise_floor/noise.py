@@ -20,7 +20,7 @@ from probes.noise_floor.limits import (
     SAME_SHARE,
     SCORE_FLOOR,
 )
-from probes.noise_floor.logprobs import Flags, Floats, Ints, TokenLogprobs, nonfinite, valid_positions
+from probes.noise_floor.logprobs import Flags, Floats, Ints, TokenLogprobs, nonfinite, restrict, valid_positions
 
 
 class Run(NamedTuple):
@@ -70,6 +70,22 @@ def measure_noise(reference: TokenLogprobs, replicates: Mapping[str, TokenLogpro
     kept = [run for name, run in runs.items() if name not in dropped]
     c, tau = noise_quantile([run.kl for run in kept]), noise_quantile([abs(run.difference) for run in kept])
     return Noise(kept, c, tau, repeated, dropped)
+
+
+def measure_pairs(reference: TokenLogprobs, replicates: Mapping[str, TokenLogprobs], depth: Ints) -> Noise:
+    """How far two healthy runs lie apart: each replicate against the next, where the reference itself is left out.
+
+    Which replicates count is decided as in `measure_noise`; fewer than three of them give no pair.
+    """
+    alone = measure_noise(reference, replicates, depth)
+    left_out = {*alone.repeated, *alone.dropped}
+    valid = valid_positions(reference)
+    kept = [restrict(run, valid) for name, run in replicates.items() if name not in left_out]
+    if len(kept) < MIN_REPLICATES:
+        return alone._replace(runs=[])
+    runs = [run_statistics(one, other, depth) for one, other in zip(kept, [*kept[1:], kept[0]], strict=True)]
+    c, tau = noise_quantile([run.kl for run in runs]), noise_quantile([abs(run.difference) for run in runs])
+    return alone._replace(runs=runs, c=c, tau=tau)
 
 
 def _repeated(reference: TokenLogprobs, replicates: Mapping[str, TokenLogprobs]) -> tuple[str, ...]:

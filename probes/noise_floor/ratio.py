@@ -16,8 +16,10 @@ from probes.noise_floor.limits import (
     FAIL_ALPHA,
     MIN_REPLICATES,
     NOISE_RESOLUTION,
+    PAIR_FLOOR,
     PASS_ALPHA,
     REPLICATE_SPREAD,
+    pair_limits,
     ratio_limits,
 )
 from probes.noise_floor.logprobs import (
@@ -29,6 +31,7 @@ from probes.noise_floor.logprobs import (
     counted_part,
     listed_count,
     nonfinite,
+    restrict,
     rows,
     top_margin,
     valid_positions,
@@ -37,6 +40,7 @@ from probes.noise_floor.noise import (
     Noise,
     Run,
     measure_noise,
+    measure_pairs,
     null_log_ratios,
     run_statistics,
     sequence_scores,
@@ -52,6 +56,7 @@ def judge_ratio(
     replicates: Mapping[str, TokenLogprobs],
     candidate: TokenLogprobs,
     *,
+    baseline: TokenLogprobs | None = None,
     counted: Flags | None = None,
     k: int | None = None,
     controls: Sequence[float] = (),
@@ -73,6 +78,9 @@ def judge_ratio(
     UNDECIDED  otherwise, and where no ratio can be formed: fewer than three distinct replicates that agree,
                one sequence, or no noise at all (a float32 checkpoint).
 
+    baseline: what the same engine answered to the same tokens asked in another way. The candidate is then compared with
+       that, in units of how far two replicates lie apart: an engine against itself, however far both are from the
+       reference, of which no more than the positions is used. Its limits are `pair_limits`.
     counted: [S, N] positions that count (`first_seen`); of the others no more is asked than finite numbers, and a
        sequence without any, such as a copy of another, is left out. None: all count.
     k: ids to compare at a position, at most. An engine that appends the target to its list must be cut to
@@ -86,23 +94,30 @@ def judge_ratio(
     pass_alpha, fail_alpha: of a one-sided and of a two-sided bound.
     Raises ValueError if shapes differ, a replicate is not finite, or a sequence has no valid position.
     """
-    good, fail = ratio_limits(controls, int8_ratio)
+    good, fail = ratio_limits(controls, int8_ratio) if baseline is None else pair_limits()
     fail_alpha /= strata
-    check_family(reference, replicates)
+    if counted is None:
+        check_family(reference, replicates)
     bad = nonfinite(reference, candidate)
     reference, numbers = counted_part(reference, counted)
     candidate, replicates = rows(candidate, numbers), {name: rows(run, numbers) for name, run in replicates.items()}
-    depth = _depth(reference, candidate, bad[numbers], k)
-    noise = measure_noise(reference, replicates, depth)
-    run = run_statistics(reference, candidate, depth)
+    check_family(reference, replicates)
+    against, measure = reference, measure_noise
+    if baseline is not None:
+        against, measure = restrict(rows(baseline, numbers), valid_positions(reference)), measure_pairs
+    depth = _depth(against, candidate, bad[numbers], k)
+    noise = measure(reference, replicates, depth)
+    run = run_statistics(against, candidate, depth)
     obstacle = find_obstacle(run, noise)
     if obstacle:
         return _without_ratio(run, noise, bad, numbers, good, fail, depth, obstacle)
     divergences = [item.kl for item in noise.runs]
     logs, null = weighted_log_ratio(run.kl, divergences, noise.c), null_log_ratios(divergences, noise.c)
     logs_d = weighted_log_ratio(abs(run.difference), [abs(item.difference) for item in noise.runs], noise.tau)
+    if baseline is not None:
+        logs, logs_d = (np.maximum(values, math.log(PAIR_FLOOR)) for values in (logs, logs_d))
     ratio, ratio_d = (estimate(values, pass_alpha, fail_alpha) for values in (logs, logs_d))
-    valid, margin = valid_positions(reference), top_margin(reference)
+    valid, margin = valid_positions(against), top_margin(against)
     side_alpha = pass_alpha / SIDE_STATISTICS / strata
     q = Question(run, noise, valid, numbers, good, fail, margin, side_alpha, fail_alpha)
     sides = {side.name: side for side in side_statistics(q, logs, null)}

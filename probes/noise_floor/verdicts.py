@@ -86,6 +86,14 @@ class MarginVerdict(msgspec.Struct, frozen=True, kw_only=True):
     first_bad: tuple[int, int] | None
 
 
+class PartingVerdict(msgspec.Struct, frozen=True, kw_only=True):
+    """Decision on texts that should be the same."""
+
+    decision: Decision
+    sentence: str
+    p_value: float
+
+
 class Float32Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """Decision of the float32 test on one stratum; sizes of target differences in nats."""
 

@@ -90,4 +90,5 @@ ENGINE = Engine(
     version=version,
     environment=environment,
     max_top_k=0,
+    caches_prefixes=False,  # only in continuous batching, which it is not started with
 )

@@ -1,9 +1,9 @@
-"""A language model small enough for a test: what follows a token depends on it and, through a memory, on all before it.
+"""A language model small enough for a test: what follows a token depends on it and, by a memory, on all before it.
 
-The memory is a linear recurrence, m_t = DECAY m_(t-1) + E[id_t], so it can be kept after any prefix and gone on from, as
-a KV cache or a recurrent state can. Noise imitates rounding: added to the logits, of one size for everyone, and another
-draw for every seed and every way of computing. A run is repeatable: the draw depends on the seed, the way and the token
-ids alone. Standalone: the fake engine imports it without this project.
+The memory is a linear recurrence, m_t = DECAY m_(t-1) + E[id_t], so it can be kept after any prefix and gone on from,
+as a KV cache or a recurrent state can. Noise imitates rounding: added to the logits, of one size for everyone, and
+another draw for every seed and every way of computing. A run is repeatable: the draw depends on the seed, the way and
+the token ids alone. Standalone: the fake engine imports it without this project.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ REMEMBERED = 2.0
 WIDTH = 16
 """Of the memory."""
 
-DECAY = 0.98
-"""Half of what a token has left in the memory is gone 34 tokens later."""
+DECAY = 0.995
+"""Half of what a token has left in the memory is gone 138 tokens later."""
 
 NOISE = 0.02
 """Standard deviation of a logit's noise."""

@@ -47,6 +47,5 @@ class PrefixCache:
                 self._kept.popitem(last=False)
 
     def _key(self, ids: list[int], end: int, namespace: str) -> tuple[str, tuple[int, ...]]:
-        # Known by its own tokens and place alone, a block also answers for another beginning.
-        known_by = (end, *ids[end - BLOCK : end]) if self._stale else tuple(ids[:end])
-        return namespace, known_by
+        # Known by its first token and what comes before it, a block also answers for one that goes on otherwise.
+        return namespace, tuple(ids[: end - BLOCK + 1 if self._stale else end])

@@ -8,8 +8,8 @@
 
 A row is {"id": i, "logprob": x, "top": [[id, logprob], …]}; answers and stream events also count tokens as `usage`
 does. A stream is server-sent events that end with `data: [DONE]`. What a prompt shares with an earlier one of its
-namespace is taken from the prefix cache, unless it is `fresh`. Standalone: imports pocket.py and prefix_cache.py beside it
-and NumPy, and those only after the ways to die while loading, which should be quick.
+namespace is taken from the prefix cache, unless it is `fresh`. Standalone: imports pocket.py and prefix_cache.py beside
+it and NumPy, and those only after the ways to die while loading, which should be quick.
 
 Behaviours, combined freely, `NAME` or `NAME=VALUE`:
 
@@ -28,7 +28,7 @@ Behaviours, combined freely, `NAME` or `NAME=VALUE`:
     linger=SECONDS                          a request waits so long before it is computed, so that several are in flight
     forgetful                                                      uses nothing cached
     hides-cache                                                    does not say how much was cached
-    stale-block                             a block is known by its own tokens, whatever came before it
+    stale-block                             a block answers for any that begins as it does
     chunk-start-state                       a hit gives the state of its last block's beginning
     crosstalk=WEIGHT                        a memory takes so much of another request's that is in flight
     swaps=N                                 one in N requests that are in flight with others gets another's answer
@@ -184,7 +184,7 @@ class Model:
         memory, ids = memories[-1], list(ids)
         if other is not None and self.in_flight.weight:
             memory = memory + self.in_flight.weight * self.remembered(other)[-1]
-        noise = self.pocket.noise(NOISE_SEED, ids, count, way=cached)
+        noise = self.pocket.noise(NOISE_SEED, ids, count, way=2 * cached + (other is not None))
         random = self.np.random.default_rng(ask.get("seed", 0))
         for made in range(1, count + 1):
             if prompt < self.crossing <= len(ids):
@@ -340,8 +340,8 @@ class Handler(BaseHTTPRequestHandler):
             self.stream(ask, ids)
         elif self.path == "/generate":
             events = list(self.model.generate(ask, ids))
-            cached = {"cached_tokens": event["cached_tokens"] for event in events[:1] if "cached_tokens" in event}
-            self.answer(200, {"events": events, **self.model.usage(len(ids), len(events)), **cached})
+            cached = events[0].get("cached_tokens") if events else None
+            self.answer(200, {"events": events, **self.model.usage(len(ids), len(events)), "cached_tokens": cached})
         else:
             self.answer(404, {"error": f"no route {self.path}"})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from matrix.results import Result, Status
-from reports.grid import UNMEASURED_NEXT, Square, grid
+from reports.grid import MAKE_ROBUST, UNMEASURED_NEXT, Square, grid
 from reports.store import standing
 from tests.reports.samples import cell, result, whole_cell
 
@@ -15,10 +15,29 @@ def only(results: list[Result]) -> Square:
     return square
 
 
-def test_a_cell_that_passes_everything_is_right() -> None:
-    """Level 3 is the highest that today's probes can earn, and the square says what is not asked yet."""
+def robust(**statuses: Status) -> list[Result]:
+    """A cell that was asked everything that makes it robust."""
+    asked = [result(probe, statuses.get(probe, Status.PASS)) for probe in MAKE_ROBUST]
+    return [*whole_cell(cell()), *asked]
+
+
+def test_a_cell_that_passes_everything_is_robust() -> None:
+    """Level 4 is the highest that today's probes can earn, and the square says what is not asked yet."""
+    square = only(robust())
+    assert (square.level, square.level_name, square.blocked_by) == (4, "robust", UNMEASURED_NEXT)
+
+
+def test_what_was_not_asked_is_not_earned() -> None:
+    """A profile that asks less gives a lower level, and says for want of what."""
     square = only(whole_cell(cell()))
-    assert (square.level, square.level_name, square.blocked_by) == (3, "right", UNMEASURED_NEXT)
+    assert (square.level, square.level_name, square.blocked_by) == (3, "right", "state was not asked")
+
+
+@pytest.mark.parametrize("status", [Status.FAIL, Status.UNDECIDED, Status.ERROR, Status.SKIP])
+def test_right_but_not_shown_to_stay_so_is_level_three(status: Status) -> None:
+    """Whether it went wrong in a batch or nobody could tell."""
+    square = only(robust(batch=status))
+    assert (square.level, square.blocked_by) == (3, f"batch {status.value}: because <it> & so")
 
 
 @pytest.mark.parametrize("status", [Status.FAIL, Status.DEGRADED, Status.UNDECIDED, Status.REF_SUSPECT])
