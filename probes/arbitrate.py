@@ -29,6 +29,7 @@ from probes.noise_floor.arbitration import Agreement, Suspicion
 from runners.engine import Engine
 
 CORRECTNESS = "correctness"
+LOADING = "loading"
 
 ALONE = "judged alone"
 """The name in a verdict's evidence of what it was before."""
@@ -117,7 +118,14 @@ def _arbitrated(group: Sequence[Accused], engines: Mapping[str, Engine]) -> list
 
 
 def _lineage(one: Accused, engines: Mapping[str, Engine]) -> str:
+    """Whose modelling code it ran: where it fell back on transformers' classes, the reference's own."""
     name = one.result.cell.release.engine
+    path = one.run / one.result.cell_id / f"{LOADING}.measurement.json"
+    try:
+        if path.is_file() and read_measurement(path).values.get("fell_back"):
+            return arbitration.REFERENCE_LINEAGE
+    except SchemaError:
+        pass  # whoever reports on the run names it
     return engines[name].lineage if name in engines else name
 
 

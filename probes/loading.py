@@ -8,6 +8,8 @@ its architecture, such as a head for multi-token prediction, is told and is nobo
 from __future__ import annotations
 
 import asyncio
+import re
+from typing import Any
 
 import msgspec
 
@@ -17,11 +19,21 @@ from matrix.results import Measurement, Status, Verdict
 from probes.client import connect
 from probes.probe import Bench, Probe
 from probes.reference.stage import Coverage, listed
-from runners import http
-from runners.engine import Ask, Generation, Prompt, Server
+from runners import failure, http
+from runners.engine import Ask, Claim, Generation, Prompt, Server
 
 OPENING = "The capital of France is the city of"
 TOKENS = 8
+
+MATTERS = re.compile(
+    r"^(?P<what>.*(?:not initialized from|newly initialized|not used when initializing|missing keys|unexpected keys"
+    r"|might be (?:wrong|incorrect)|may be (?:wrong|incorrect)|output .*wrong|is not supported.*ignor|will be ignored"
+    r"|falling back|not calibrated|truncat|max_model_len|overflow|using a default|casting).*)$",
+    re.I | re.M,
+)
+"""Warnings behind which engines have answered wrongly: weights left at random, settings that are ignored, a cap."""
+WARNINGS_SHOWN = 20
+WARNING_LENGTH = 300
 
 
 class Loading(Record, frozen=True, kw_only=True):
@@ -36,6 +48,12 @@ class Loading(Record, frozen=True, kw_only=True):
     completion_tokens: int | None
     finish_reason: str | None
     healthy_after: bool
+    claim: Claim | None = None
+    """What the release's own registry says; None where it was not read."""
+    fell_back: bool | None = None
+    """Whether it runs the model by transformers' classes, by its own log; None where it does not say."""
+    warnings: tuple[str, ...] = ()
+    """What its log warned of that may matter."""
 
 
 def measure(server: Server, cell: Cell, bench: Bench) -> Measurement:
@@ -66,8 +84,23 @@ def measure(server: Server, cell: Cell, bench: Bench) -> Measurement:
         healthy_after=http.answers(
             server.base_url + server.engine.health_path, headers=server.headers, socket=server.socket
         ),
+        claim=server.claim,
+        **_said(server),
     )
     return Measurement(values=msgspec.to_builtins(values))
+
+
+def _said(server: Server) -> dict[str, Any]:
+    """What the log says of how the model is run."""
+    if server.log_path is None:
+        return {}
+    log = failure.read_log(server.log_path)
+    line = server.engine.fell_back
+    warnings = dict.fromkeys(found.group("what").strip()[:WARNING_LENGTH] for found in MATTERS.finditer(log))
+    return {
+        "fell_back": None if line is None else line.search(log) is not None,
+        "warnings": tuple(warnings)[:WARNINGS_SHOWN],
+    }
 
 
 def judge(measurement: Measurement, cell: Cell) -> Verdict:
@@ -94,8 +127,21 @@ def judge(measurement: Measurement, cell: Cell) -> Verdict:
     evidence = {"generated": values.text}
     if values.coverage.unexpected:
         evidence["tensors that the architecture has no use for"] = "\n".join(values.coverage.unexpected)
-    reason = "; ".join((reason, *_remarks(values.coverage)))
+    if values.warnings:
+        evidence["warnings of its log"] = "\n".join(values.warnings)
+    reason = "; ".join((reason, *_by_whom(values), *_remarks(values.coverage)))
     return Verdict(status=Status.PASS, reason=reason, evidence=evidence, numbers=numbers)
+
+
+def _by_whom(values: Loading) -> tuple[str, ...]:
+    """Whose code runs the model, where it is not the engine's own, and whether its registry knew."""
+    remarks = []
+    if values.fell_back:
+        remarks.append("by transformers' classes, its log says")
+    claim = values.claim
+    if claim is not None and (claim.kind == "none" or (claim.kind == "native") == values.fell_back):
+        remarks.append(f"though {claim.sentence}")
+    return tuple(remarks)
 
 
 def _remarks(coverage: Coverage) -> tuple[str, ...]:
@@ -111,4 +157,4 @@ def _remarks(coverage: Coverage) -> tuple[str, ...]:
     return tuple(remarks)
 
 
-PROBE = Probe(name="loading", version=3, tier="smoke", order=1, deadline_s=300, measure=measure, judge=judge)
+PROBE = Probe(name="loading", version=4, tier="smoke", order=1, deadline_s=300, measure=measure, judge=judge)

@@ -38,7 +38,7 @@ from probes.probe import Bench, Probe
 from probes.provenance import harness_version, machine, verdict_without_places, without_places
 from probes.reference.stage import Reference
 from probes.stopwatch import ENVIRONMENT, HARNESS, REFERENCE, STARTUP, Stopwatch
-from runners import attach, daemon, docker, failure, leases, preflight, prepare, venv
+from runners import attach, claims, daemon, docker, failure, leases, preflight, prepare, venv
 from runners import registry as engine_registry
 from runners.engine import SHIMS as SHIMS
 from runners.engine import Environment, Launch, Server, ready_deadline_s
@@ -238,9 +238,9 @@ class Session:
             prepared = self.prepare(cell, reference.checkpoint)
         stack = ExitStack()
         try:
-            with watch.on(STARTUP):
+            with watch.on(STARTUP), claims.told(prepared.claim):
                 server = self._up(stack, cell, prepared, reference)
-            yield server
+            yield msgspec.structs.replace(server, claim=prepared.claim)
         finally:
             with watch.on(STARTUP):
                 stack.close()

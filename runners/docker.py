@@ -13,7 +13,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ from requests.exceptions import RequestException
 
 from matrix.cells import Device
 from matrix.errors import Infrastructure, NotSupported, ReadinessError
-from runners import daemon, failure, http, owner, preflight, waiting
+from runners import claims, daemon, failure, http, models, owner, preflight, waiting
+from runners.claims import Registry
 from runners.engine import OFFLINE, QUIET, Conversion, Engine, Environment, Launch, OutOfMemory, Server
 from runners.engine import SHIMS as STAND_INS
 from runners.images import Ready, kernels_volume
@@ -39,6 +40,7 @@ from runners.models import CONVERSION_DEADLINE_S, CONVERTING
 FOLDER = Path("/opt/engine")
 MODEL = Path("/model")
 SHIMS = Path("/opt/shims")
+REGISTRIES = Path("/opt/registries")
 KERNELS = Path("/cache")
 RELAY = Path("/relay")
 WEIGHTS = Path("/weights")
@@ -351,39 +353,57 @@ def _remove_all(client: docker.DockerClient, label: str) -> None:
             time.sleep(0.5)
 
 
-# --- conversions ------------------------------------------------------------------------------------------
+# --- what ends by itself ----------------------------------------------------------------------------------
 
 
 def convert(engine: Engine, image: Ready, checkpoint: Path, target: Path, dtype: str) -> None:
     """Make an engine's own weights with the converter in its image; raises Infrastructure with its last words."""
     assert engine.convert is not None
-    label = owner.label("conversion")
     asked = Conversion(
         environment=inside(image), checkpoint=MODEL, target=WEIGHTS / target.name, dtype=dtype, shims=SHIMS
     )
-    given = {
-        **hardened(image, label, "conversion"),
-        "entrypoint": [image.python],
-        "command": list(engine.convert(asked)),
-        "environment": {"HOME": "/tmp", **OFFLINE},
-        "network_mode": "none",
-        "mounts": [
-            read_only(checkpoint, MODEL),
-            read_only(STAND_INS, SHIMS),
-            Mount(target=str(WEIGHTS), source=str(target.parent), type="bind"),
-        ],
-    }
-    del given["log_config"]
+    mounts = [
+        read_only(checkpoint, MODEL),
+        read_only(STAND_INS, SHIMS),
+        Mount(target=str(WEIGHTS), source=str(target.parent), type="bind"),
+    ]
     target.parent.chmod(0o777)  # the image's user is another than ours
     try:
-        with daemon.connected(CONVERSION_DEADLINE_S) as client, daemon.blamed("the conversion failed"):
-            try:
-                container = client.containers.run(**given)
-                code = container.wait()["StatusCode"]
-                log = container.logs().decode(errors="replace")
-            finally:
-                _remove_all(client, label)
+        code, log = _run(image, "conversion", engine.convert(asked), mounts)
     finally:
         target.parent.chmod(0o755)
     if code != 0:
         raise failure.explain_exit(code, log, while_doing=CONVERTING)
+
+
+def registry(engine: Engine, image: Ready) -> Registry | None:
+    """What the release in an image claims to run; None where its engine's file does not say how that is read."""
+    if engine.registry is None:
+        return None
+    arguments = ("-P", str(REGISTRIES), *engine.registry(inside(image)))
+
+    def read() -> str:
+        code, log = _run(image, "registry", arguments, [read_only(claims.PROGRAM, REGISTRIES)])
+        return models.output_of(claims.PROGRAM, code, log, log)
+
+    return claims.kept(image.id, read)
+
+
+def _run(image: Ready, name: str, arguments: Sequence[str], mounts: list[Mount]) -> tuple[int, str]:
+    """Run the image's Python to its end, as isolated as an engine and without any network; exit code and log."""
+    label = owner.label(name)
+    given = {
+        **hardened(image, label, name),
+        "entrypoint": [image.python],
+        "command": list(arguments),
+        "environment": {"HOME": "/tmp", **OFFLINE},
+        "network_mode": "none",
+        "mounts": mounts,
+    }
+    del given["log_config"]
+    with daemon.connected(CONVERSION_DEADLINE_S) as client, daemon.blamed(f"the {name} failed"):
+        try:
+            container = client.containers.run(**given)
+            return container.wait()["StatusCode"], container.logs().decode(errors="replace")
+        finally:
+            _remove_all(client, label)

@@ -198,13 +198,18 @@ class Engine(Record, frozen=True, kw_only=True):
     """Arguments after `python` that make the engine's own weights."""
     max_top_k: int = 20
     """The most logprobs per token that the server gives as it is launched here; 0: none, its answers are text alone."""
+    registry: Callable[[Environment], tuple[str, ...]] | None = None
+    """The module of `runners/registries` that reads what a release claims to run, and what it reads besides what is
+    installed; None: it cannot be read."""
+    fell_back: re.Pattern[str] | None = None
+    """The line of the log by which it says that it runs a model by transformers' classes."""
     caches_prefixes: bool = True
     """False where it computes every prompt anew, whatever the config says."""
     lineage: str = ""
     """Whose modelling code it runs; left out: its own, by its name. Engines that share code share a lineage, for they
     may share a mistake: only engines of different lineage, agreeing with each other, cast doubt on the reference, whose
-    own lineage is `transformers`. An engine that falls back on transformers' code for a model counts as transformers
-    there; that cannot be told here, where one lineage stands for all models."""
+    own lineage is `transformers`. Where an engine's log says that it fell back on transformers' code for a model, it
+    counts as transformers there."""
 
     def __post_init__(self) -> None:
         if not self.lineage:
@@ -262,6 +267,21 @@ class OutOfMemory(Record, frozen=True, kw_only=True):
     """What we had computed to suffice."""
 
 
+class Claim(Record, frozen=True, kw_only=True):
+    """What a release's own registry says of one checkpoint."""
+
+    kind: Literal["native", "fallback", "none"]
+    """`native`: by code of its own; `fallback`: by transformers' classes."""
+    name: str
+    """The architecture, or the type of model, that was looked for."""
+
+    @property
+    def sentence(self) -> str:
+        """In words."""
+        how = {"native": "names", "fallback": "names, by transformers' own classes,", "none": "does not name"}
+        return f"the release's registry {how[self.kind]} {self.name}"
+
+
 class Server(Record, frozen=True, kw_only=True):
     """A running engine."""
 
@@ -286,5 +306,7 @@ class Server(Record, frozen=True, kw_only=True):
     """True where it came up only when it was allowed online."""
     socket: Path | None = None
     """The Unix socket that leads to it, where `base_url` has no route from here."""
+    claim: Claim | None = None
+    """Whether its release claims to run the model; None where that could not be read."""
     headers: dict[str, str] = {}
     """To send with every request: what a stranger's server wants to know us by."""

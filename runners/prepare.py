@@ -6,8 +6,8 @@ from pathlib import Path
 
 from matrix.cells import Cell, Model, Record
 from matrix.load import Matrix
-from runners import daemon, docker, environments, images, models
-from runners.engine import SHIMS, Conversion, Engine, Environment
+from runners import claims, daemon, docker, environments, images, models
+from runners.engine import SHIMS, Claim, Conversion, Engine, Environment
 from runners.environments import Say
 from runners.images import Ready
 from runners.models import Checkpoint
@@ -22,6 +22,8 @@ class Prepared(Record, frozen=True, kw_only=True):
     """None for the venv launcher."""
     model_path: Path
     """What the engine loads: the checkpoint, or its own file made of it."""
+    claim: Claim | None
+    """Whether the release claims to run the model; None where that cannot be read."""
 
 
 def reference_environment(matrix: Matrix, model: Model, say: Say = lambda line: None) -> Environment:
@@ -51,8 +53,11 @@ def in_venv(matrix: Matrix, cell: Cell, engine: Engine, source: Checkpoint, say:
         )
         models.convert(environment.python, engine.convert(asked))
 
-    weights = models.own_weights(engine, environment.folder.name, convert, source, cell.dtype, say)
-    return Prepared(environment=environment, image=None, model_path=weights)
+    registry = claims.in_environment(engine, environment)
+    claim = claims.of_checkpoint(registry, source.folder, cell.model.architecture)
+    with claims.told(claim):
+        weights = models.own_weights(engine, environment.folder.name, convert, source, cell.dtype, say)
+    return Prepared(environment=environment, image=None, model_path=weights, claim=claim)
 
 
 def in_docker(matrix: Matrix, cell: Cell, engine: Engine, source: Checkpoint, say: Say = lambda line: None) -> Prepared:
@@ -63,5 +68,7 @@ def in_docker(matrix: Matrix, cell: Cell, engine: Engine, source: Checkpoint, sa
     def convert(target: Path) -> None:
         docker.convert(engine, image, source.folder, target, cell.dtype)
 
-    weights = models.own_weights(engine, image.id, convert, source, cell.dtype, say)
-    return Prepared(environment=docker.inside(image), image=image, model_path=weights)
+    claim = claims.of_checkpoint(docker.registry(engine, image), source.folder, cell.model.architecture)
+    with claims.told(claim):
+        weights = models.own_weights(engine, image.id, convert, source, cell.dtype, say)
+    return Prepared(environment=docker.inside(image), image=image, model_path=weights, claim=claim)

@@ -6,7 +6,7 @@ import functools
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -79,6 +79,12 @@ def reference_program(reference_python: Path) -> Iterator[Runs]:
     """The reference program, called as often as needed."""
     with runs(reference_python) as program:
         yield program
+
+
+@pytest.fixture(scope="session")
+def environment_of() -> Callable[[str], Environment]:
+    """The environment of any release."""
+    return _environment
 
 
 @pytest.fixture(scope="session")

@@ -20,9 +20,9 @@ The 15% are that and a margin, set by hand: no experiment chose them."""
 RATIO_GOOD_CAP = 1.5
 """Healthy control models served by the same engine may raise g, but not beyond this."""
 PAIR_GOOD = 3.0
-"""An engine against itself, in units of how far two replicates lie apart. Two ways whose roundings have nothing in common
-lie at 1; eight prompts of some tokens each know that to a factor of two (upper 99% bound), and what is wrong in what an
-engine keeps shows itself by factors of a hundred and more. Smaller errors are for the comparison with the reference."""
+"""An engine against itself, in units of how far two replicates lie apart. Two ways whose roundings have nothing in
+common lie at 1; eight prompts of some tokens each know that to a factor of two (upper 99% bound), and what is wrong in
+what an engine keeps shows itself by factors of a hundred. Smaller errors are for the comparison with the reference."""
 PAIR_FLOOR = 1 / PAIR_GOOD
 """Two answers that are nearer to each other than this are not asked how much nearer: some are the same to the bit and
 others are not, and a mean of logarithms would be ruled by those that are."""

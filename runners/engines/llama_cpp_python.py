@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from runners.engine import (
     Ask,
     Chunk,
     Conversion,
     Engine,
+    Environment,
     Generation,
     HttpRequest,
     Json,
@@ -38,8 +40,17 @@ def served_name(launch: Launch) -> str:
     return launch.cell.model.id
 
 
+def sources(environment: Environment) -> Path:
+    """llama.cpp's own, which the package is compiled from."""
+    return environment.folder / "source" / "llama-cpp-python" / "vendor" / "llama.cpp"
+
+
+def registry(environment: Environment) -> tuple[str, ...]:
+    return ("of_llama_cpp", str(sources(environment)))
+
+
 def convert(asked: Conversion) -> tuple[str, ...]:
-    source = asked.environment.folder / "source" / "llama-cpp-python" / "vendor" / "llama.cpp"
+    source = sources(asked.environment)
     program = asked.shims / "llama_cpp_python" / "convert.py"
     words = (str(program), str(source / "convert_hf_to_gguf.py"), str(asked.checkpoint))
     return (*words, "--outtype", OUTTYPES[asked.dtype], "--outfile", str(asked.target))
@@ -122,5 +133,6 @@ ENGINE = Engine(
     score=score,
     parse_scores=parse_scores,
     version=version,
+    registry=registry,
     lineage="llama.cpp",
 )

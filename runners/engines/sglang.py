@@ -169,6 +169,8 @@ ENGINE = Engine(
     score=score,
     parse_scores=parse_scores,
     version=version,
+    registry=lambda environment: ("of_sglang",),
+    fell_back=re.compile(r"Using Transformers backend\."),
     # Its models began as copies of vLLM's and the two still share code: the same mistake in both is no coincidence, and
     # that they agree bears nothing out. The price: where these two alone can score, a wrong reference accuses both.
     lineage="vllm",

@@ -90,5 +90,6 @@ ENGINE = Engine(
     version=version,
     environment=environment,
     max_top_k=0,
+    registry=lambda environment: ("of_transformers",),
     caches_prefixes=False,  # only in continuous batching, which it is not started with
 )

@@ -179,4 +179,7 @@ ENGINE = Engine(
     score=score,
     parse_scores=parse_scores,
     version=version,
+    registry=lambda environment: ("of_vllm",),
+    # Its warning of a fallback is left out for the architectures that it lists as transformers'; this line is not.
+    fell_back=re.compile(r"Using Transformers modeling backend\."),
 )

@@ -229,6 +229,17 @@ def test_the_newest_answer_of_a_cell_counts(world: World, corpus: Table, tmp_pat
     assert statuses(vllm) == [Status.FAIL]
 
 
+def test_an_engine_that_fell_back_on_transformers_classes_bears_nothing_out(
+    world: World, corpus: Table, tmp_path: Path
+) -> None:
+    """It runs the reference's own code, and an engine that agrees with it agrees with the reference's lineage."""
+    wrong = fault(world, 7)
+    vllm, llama = (put(tmp_path, name, world, corpus, wrong) for name in (VLLM, LLAMA))
+    write_measurement(tmp_path, cell_of(VLLM).id, "loading", Measurement(values={"fell_back": True}))
+    assert arbitrate.arbitrate([tmp_path], ENGINES) == []
+    assert statuses(vllm, llama) == [Status.FAIL, Status.FAIL]
+
+
 def test_what_cannot_be_read_takes_no_part(world: World, corpus: Table, tmp_path: Path) -> None:
     """No measurement, no scored corpus, a damaged result: nobody is cleared, and the rest goes on."""
     wrong = fault(world, 7)

@@ -27,7 +27,8 @@ def test_an_engine_that_caches_rightly_passes(tmp_path: Path) -> None:
     assert verdict.reason.startswith("6 prompts are answered alike in 11 ways, within ")
     assert verdict.reason.endswith(ALL_HIT)
     assert verdict.evidence["in chunks of 37: from the cache"] == "6 of 6 requests, 368 to 368 tokens"
-    assert verdict.evidence["behind a cached prefix of whole blocks: from the cache"] == "6 of 6 requests, 256 to 256 tokens"
+    aligned = verdict.evidence[f"{state.AFTER_ALIGNED}: from the cache"]
+    assert aligned == "6 of 6 requests, 256 to 256 tokens"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import signal
-import sys
 from typing import Any
 
 import xllamacpp
@@ -57,10 +56,9 @@ def params_of(words: argparse.Namespace) -> Any:
 def main() -> None:
     params = params_of(options())
     server = xllamacpp.Server(params)  # returns once the model is loaded; raises where it cannot be
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     print(f"llama-server of xllamacpp {xllamacpp.__version__} listens on {server.listening_address}", flush=True)
-    while True:
-        signal.pause()
+    # Until SIGTERM, which ends it at once: by its own way to stop, a stream under way would hold it for 30 s.
+    signal.pause()
 
 
 if __name__ == "__main__":
