@@ -22,6 +22,7 @@ from commands.options import (
     ResultsOption,
     SelectOption,
     SiteOption,
+    TierOption,
     err,
     out,
     refuse,
@@ -62,13 +63,14 @@ def run(
     resume: Annotated[
         str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped: its id.")
     ] = None,
+    tier: TierOption = None,
 ) -> None:
     """Start every engine of the plan, ask every probe, write results, site and JUnit XML, and print the grid.
 
     Exit status: 0 as expected, 1 an unexpected failure of an engine, 2 wrong input, 3 something could not be measured.
     """
     folder = results.resolve() / (resume or new_run_id())
-    options = session_options(matrix, profile, select, launcher=launcher, run=str(folder), night=night)
+    options = session_options(matrix, profile, select, launcher=launcher, run=str(folder), night=night, tier=tier)
     if resume is not None:
         options = _rest_of(folder, options)
     raise SystemExit(_run(options, results, site, junit_file, workers))
@@ -129,7 +131,8 @@ def _pytest_arguments(options: Options, junit_file: Path, workers: int) -> list[
     arguments += ["--run-folder", options.run, "--junit", str(junit_file)]
     arguments += ["--matrix", options.matrix, "--profile", options.profile]
     arguments += [word for pattern in options.select for word in ("--cells", pattern)]
-    given = {"--launcher": options.launcher, "--attached": options.attached, "--night": options.night}
+    given = {"--launcher": options.launcher, "--attached": options.attached}
+    given |= {"--night": options.night, "--tier": options.tier}
     arguments += [word for option, value in given.items() if value for word in (option, value)]
     return arguments + (["-n", str(workers)] if workers > 1 else [])
 
@@ -163,14 +166,17 @@ def verify_server(
     json_output: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
     matrix: MatrixOption = None,
     results: ResultsOption = Path("results"),
+    tier: TierOption = None,
 ) -> None:
     """Ask the same probes of a server that is already up: a deployment, or somebody's endpoint."""
     folder = results.resolve() / new_run_id()
     described = Session(session_options(matrix, "quick", None))
     attached = verify.attached(described.matrix, described.engines, url, model, engine)
     write_json(folder / "attached.json", attached)
-    options = session_options(matrix, "quick", None, run=str(folder), attached=str(folder / "attached.json"))
+    attached_file = str(folder / "attached.json")
+    options = session_options(matrix, "quick", None, run=str(folder), attached=attached_file, tier=tier)
     session = Session(options)
+    session.check()
     console = err if json_output else out
     stage.stage(session, Board(console))
     with contextlib.redirect_stdout(sys.stderr if json_output else sys.stdout):

@@ -32,6 +32,10 @@ ProfileOption = Annotated[str, typer.Option("--profile", help="Named choice of c
 SelectOption = Annotated[
     list[str] | None, typer.Option("--select", metavar="GLOB", help="Only cells whose id matches.")
 ]
+TierOption = Annotated[
+    str | None,
+    typer.Option("--tier", metavar="TIER", help="How much is asked: smoke, standard or deep (default: the profile's)."),
+]
 ResultsOption = Annotated[Path, typer.Option("--results", metavar="DIR", help="Folder of result files, one per run.")]
 NightOption = Annotated[
     str | None,

@@ -186,6 +186,12 @@ class Workload(Record, frozen=True, kw_only=True):
     """Prompts that are asked in every way that a cache allows."""
     state_prompt_length: int = 380
     """Three times 128 less four: whole blocks of any usual size, and one that the first tokens generated complete."""
+    context_sequences: int = 8
+    """At each length."""
+    context_lengths: tuple[int, ...] = ()
+    """Asked besides those on both sides of what the architecture changes with length."""
+    context_longest: int = 2048
+    """Tokens of the longest sequence that is asked of this device."""
     batch_sequences: int = 40
     """Distinct requests at once."""
 

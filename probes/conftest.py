@@ -47,6 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--run-folder", default=None, metavar="DIR", help="the run's folder itself")
     group.addoption("--junit", default="junit.xml", metavar="FILE", help="JUnit XML of the run")
     group.addoption("--night", default=None, metavar="NAME", help="the nightly run that this is a part of")
+    group.addoption("--tier", default=None, help="smoke, standard or deep (default: the profile's)")
     group.addoption(
         "--attached", default=None, metavar="FILE", help="a running server, as `readiness verify` writes it"
     )
@@ -68,6 +69,7 @@ def pytest_configure(config: pytest.Config) -> None:
         run=folder,
         attached=config.getoption("--attached"),
         night=config.getoption("--night"),
+        tier=config.getoption("--tier"),
     )
     try:
         session = Session(options)

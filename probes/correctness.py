@@ -39,13 +39,13 @@ def measure(server: Server, cell: Cell, bench: Bench) -> Measurement:
     if bench.look == Look() and cell.dtype != "float32":
         tables["ladder"] = bench.reference.ladder(corpus)
     if prefill is not None:
-        tables["prefill"] = _stack(prefill, width=corpus["token_ids"].shape[1] - 1)
+        tables["prefill"] = stack(prefill, width=corpus["token_ids"].shape[1] - 1)
     sequences, lengths = _sequences(generated, bench)
     tables["decode reference"] = bench.reference.score([ids for ids, _ in sequences], lengths)
     scored = [scores for _, scores in sequences if scores is not None]
     if len(scored) == len(sequences):
         width = tables["decode reference"]["token_ids"].shape[1] - 1
-        tables["decode"] = _stack(scored, width=width, starts=[length - 1 for length in lengths])
+        tables["decode"] = stack(scored, width=width, starts=[length - 1 for length in lengths])
     values = Correctness(
         top_k=server.engine.max_top_k,
         prefill=prefill is not None,
@@ -128,7 +128,7 @@ def _sequences(
     return sequences, lengths
 
 
-def _stack(scores: Sequence[Scores], *, width: int, starts: Sequence[int] | None = None) -> Table:
+def stack(scores: Sequence[Scores], *, width: int, starts: Sequence[int] | None = None) -> Table:
     """Scores of sequences as [S, width(, K)], row s beginning at column starts[s]."""
     depth = max((item.top_ids.shape[1] for item in scores), default=0)
     targets = np.full((len(scores), width), np.nan)

@@ -15,7 +15,7 @@ from typing import Self
 import msgspec
 
 from matrix import load
-from matrix.cells import Cell, Model, RecipeSource, Record
+from matrix.cells import TIERS, Cell, Model, RecipeSource, Record, Tier
 from matrix.errors import EngineCrashed, Infrastructure, NeedsNetwork, NotSupported, WrongInput
 from matrix.load import did_you_mean
 from matrix.plan import Planned, plan
@@ -67,6 +67,8 @@ class Options(Record, frozen=True, kw_only=True):
     """File of an `Attached`, for `readiness verify`."""
     night: str | None = None
     """The nightly run that this run is a part of."""
+    tier: str | None = None
+    """None: the profile's own; of a server that somebody else started, the least."""
 
 
 class Attached(Record, frozen=True, kw_only=True):
@@ -141,9 +143,16 @@ class Session:
     @cached_property
     def probes(self) -> dict[str, Probe]:
         """What is asked of every cell, in order."""
-        if self.attached is not None:
-            return probe_registry.probes("standard")
-        return probe_registry.probes(self.matrix.profiles[self.options.profile].tier)
+        return probe_registry.probes(self.tier)
+
+    @cached_property
+    def tier(self) -> Tier:
+        """How much this run asks."""
+        if self.options.tier is not None:
+            if self.options.tier not in TIERS:
+                raise WrongInput(f"unknown tier {self.options.tier!r}{did_you_mean(self.options.tier, TIERS)}")
+            return self.options.tier
+        return TIERS[0] if self.attached is not None else self.matrix.profiles[self.options.profile].tier
 
     @cached_property
     def plan(self) -> list[Planned]:
@@ -154,7 +163,7 @@ class Session:
 
     def check(self) -> None:
         """Raise WrongInput for a choice of cells or a launcher that cannot be, before anything is started."""
-        _ = self.plan
+        _ = self.plan, self.tier
         if self.launcher.name == "attach" and self.attached is None:
             raise WrongInput("--launcher attach needs a server to attach to: use `readiness verify URL --model …`")
         if self.launcher.name not in LAUNCHERS:

@@ -96,12 +96,12 @@ def _judge(tables: Mapping[str, Table], values: Correctness, scale: Mapping[str,
     strata: dict[str, Callable[[int], Verdict]] = {}
     if values.prefill:
         family = family_of(tables["corpus"], dtype=cell.dtype)
-        strata["prefill"] = partial(_by_logprobs, tables["prefill"], family, values.top_k, scale, cell)
+        strata["prefill"] = partial(by_logprobs, tables["prefill"], family, values.top_k, scale, cell)
     family = family_of(tables["decode reference"], generated(tables["decode reference"]), cell.dtype)
     if values.decode == "logprobs":
-        strata["decode"] = partial(_by_logprobs, tables["decode"], family, values.top_k, scale, cell)
+        strata["decode"] = partial(by_logprobs, tables["decode"], family, values.top_k, scale, cell)
     else:
-        strata["decode, text alone"] = partial(_by_text, family, values, cell)
+        strata["decode, text alone"] = partial(by_text, family, values, cell)
     return worst_of(step_down(strata))
 
 
@@ -176,9 +176,10 @@ def _scale(tables: Mapping[str, Table], top_k: int) -> dict[str, float]:
 # --- one stratum ------------------------------------------------------------------------------------------
 
 
-def _by_logprobs(
+def by_logprobs(
     table: Table, family: Family, top_k: int, scale: Mapping[str, float], cell: Cell, strata: int
 ) -> Verdict:
+    """One stratum of logprobs against the reference, at its share of the level; `scale` is that of the ladder."""
     candidate = TokenLogprobs(**table)
     if cell.dtype == "float32":
         return by_float32(candidate, family, top_k)
@@ -243,7 +244,7 @@ def left_out(replicates: Sequence[str]) -> dict[str, str]:
     return {"reference problem": f"replicates left out: {', '.join(replicates)}"} if replicates else {}
 
 
-def _by_text(family: Family, values: Correctness, cell: Cell, strata: int) -> Verdict:
+def by_text(family: Family, values: Correctness, cell: Cell, strata: int) -> Verdict:
     """The margin test on the texts that could be read; a PASS needs most of them, for garbage is hard to read."""
     if family.unsteady and len(family.replicates) < noise_floor.MIN_REPLICATES:
         few = f"{len(family.replicates)} replicates that rounding explains and {noise_floor.MIN_REPLICATES} are needed"

@@ -217,5 +217,5 @@ def _sentence(numbers: dict[str, float], concurrency: int) -> str:
 
 
 PROBE = Probe(
-    name="throughput", version=1, tier="standard", timing=True, order=9, deadline_s=900, measure=measure, judge=judge
+    name="throughput", version=1, tier="smoke", timing=True, order=9, deadline_s=900, measure=measure, judge=judge
 )

@@ -35,6 +35,7 @@ REAL = """
 id = "{profile}"
 description = "Real engines, little work."
 launcher = "docker"
+tier = "smoke"
 releases = {releases}
 models = ["smollm2-135m-instruct"]
 devices = ["cpu"]
