@@ -204,7 +204,10 @@ async def connect(
 ) -> AsyncIterator[Client]:
     """A client for the time of one measurement; it takes no id outside a `vocabulary` of so many rows."""
     unix = server.socket is not None
-    connector = aiohttp.UnixConnector(str(server.socket), limit=0) if unix else aiohttp.TCPConnector(limit=0)
+    # A connection for each request: a server may close one at any time (llama-server does after every stream, though it
+    # announces to keep it), and a request that meets the closing would break without being anybody's fault.
+    kept: dict[str, Any] = {"limit": 0, "force_close": True}
+    connector = aiohttp.UnixConnector(str(server.socket), **kept) if unix else aiohttp.TCPConnector(**kept)
     async with aiohttp.ClientSession(connector=connector, headers=server.headers, read_bufsize=2**22) as session:
         yield Client(server, session, watch, deadline_s, vocabulary)
 

@@ -41,7 +41,7 @@ ENGINES_OWN_WORDS = re.compile(
 
 OUR_DOING = (
     (re.compile(r"No space left on device"), "the disk is full"),
-    (re.compile(r"Address already in use|address already in use"), "the port is taken"),
+    (re.compile(r"[Aa]ddress already in use|couldn't bind HTTP server socket"), "the port is taken"),
     (re.compile(r"Cannot allocate memory|std::bad_alloc|^MemoryError", re.M), "the host is out of memory"),
     (re.compile(r"CUDA driver version is insufficient|driver/library version mismatch"), "driver mismatch"),
     (re.compile(r"Illegal instruction"), "the build needs instructions that this processor lacks"),

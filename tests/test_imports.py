@@ -22,6 +22,7 @@ FREE = (Path("probes/conftest.py"),)
 STANDALONE = (
     "runners/shims",
     "runners/conversions",
+    "runners/registries",
     "runners/relay.py",
     "probes/reference/program",
     "probes/checkpoints/program/",

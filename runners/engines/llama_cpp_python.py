@@ -51,7 +51,7 @@ def registry(environment: Environment) -> tuple[str, ...]:
 
 def convert(asked: Conversion) -> tuple[str, ...]:
     source = sources(asked.environment)
-    program = asked.shims / "llama_cpp_python" / "convert.py"
+    program = asked.shims / "llama_cpp" / "convert.py"
     words = (str(program), str(source / "convert_hf_to_gguf.py"), str(asked.checkpoint))
     return (*words, "--outtype", OUTTYPES[asked.dtype], "--outfile", str(asked.target))
 

@@ -66,6 +66,7 @@ def test_a_crash_carries_what_was_claimed() -> None:
         ("transformers-5.23.0", "SmolLM3ForCausalLM", "native"),
         ("llama-cpp-python-0.3.36", "SmolLM3ForCausalLM", "native"),
         ("llama-cpp-python-0.3.36", "RwkvForCausalLM", "none"),
+        ("llama-server-2026.10.11549", "SmolLM3ForCausalLM", "native"),
     ],
 )
 def test_releases_say_what_they_run(
