@@ -182,10 +182,10 @@ class Workload(Record, frozen=True, kw_only=True):
     speed_output_tokens: int
     speed_repeats: int
     speed_concurrencies: tuple[int, ...]
-    state_sequences: int = 8
+    state_sequences: int = 6
     """Prompts that are asked in every way that a cache allows."""
-    state_prompt_length: int = 380
-    """Three times 128 less four: whole blocks of any usual size, and one that the first tokens generated complete."""
+    state_prompt_length: int = 252
+    """Twice 128 less four: whole blocks of any usual size, and one that the first tokens generated complete."""
     context_sequences: int = 8
     """At each length."""
     context_lengths: tuple[int, ...] = ()

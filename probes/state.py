@@ -9,6 +9,7 @@ KV blocks, recurrent states and convolution windows are each taken over in these
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -28,20 +29,20 @@ TOKENS = 16
 RE_READ = 8
 """Of the generated tokens, how many are given back as a part of the prompt."""
 
-ALIGNED = 256
+ALIGNED = 128
 """A prefix that ends with a block of any usual size."""
-UNALIGNED = 203
-"""A prefix that ends inside a block of any usual size: 7 times 29."""
-KEPT, EDIT_END = 3, 101
-"""What was edited: all between a beginning of some tokens, which a model may need, and an end inside a block."""
+UNALIGNED = 101
+"""A prefix that ends inside a block of any size: a prime number."""
+KEPT, EDIT_END = 131, 171
+"""What was edited: a stretch in the middle, from inside a block to inside a block."""
 CHUNKS = (64, 37)
 """Sizes of the pieces; 37 is coprime to every size of block."""
 
 NEIGHBOURS = 7
 NEIGHBOUR_LENGTHS = (9, 30, 64, 120)
 
-EVICTING_TOKENS = 10_000
-"""Prompt tokens that push others out of a cache of 8,192, as large as engines are given on a CPU."""
+EVICTION = 1.25
+"""Times the cache's size: so much is asked for besides, that nothing is left."""
 EVICTING_AT_ONCE = 4
 
 AGAIN = "cold again"
@@ -62,7 +63,9 @@ def measure(server: Server, cell: Cell, bench: Bench) -> Measurement:
     asked = ways.prompts(server, bench, lambda corpus: cut(corpus, length))
     asked = asked[: cell.device.workload.state_sequences * bench.look.size]
     caches = cell.config.prefix_cache and server.engine.caches_prefixes
-    cold, found = asyncio.run(_ask(server, bench, asked, caches=caches, evicts=caches and server.log_path is not None))
+    # Nobody's cache is emptied but our own engine's.
+    evicting = (server.engine.cache_tokens or 0) if caches and server.log_path is not None else 0
+    cold, found = asyncio.run(_ask(server, bench, asked, caches=caches, evicting=evicting))
     return ways.gather(server, bench, asked, cold, found, from_cache=(*HITS, BESIDE) if caches else ())
 
 
@@ -86,7 +89,7 @@ def cut(corpus: Table, length: int) -> list[tuple[int, ...]]:
 
 
 async def _ask(
-    server: Server, bench: Bench, asked: Sequence[tuple[int, ...]], *, caches: bool, evicts: bool
+    server: Server, bench: Bench, asked: Sequence[tuple[int, ...]], *, caches: bool, evicting: int
 ) -> tuple[list[Generation], dict[str, list[Answer]]]:
     found: dict[str, list[Answer]] = defaultdict(list)
     cold = []
@@ -96,8 +99,8 @@ async def _ask(
             cold.append(await asker.ask(prompt, asker.namespace(number, "cold"), fresh=True))
             for name, answer in (await _one(asker, number, prompt, asked, cold[-1], caches=caches)).items():
                 found[name].append(answer)
-        if evicts:  # nobody's cache but our own engine's
-            await _evict(asker, asked)
+        if evicting:
+            await _evict(asker, asked, evicting)
             for number, prompt in enumerate(asked):
                 made = await asker.ask(prompt, asker.namespace(number, "again"))
                 found[EVICTED].append(Answer(sequence=number, made=made))
@@ -165,10 +168,10 @@ async def _beside(
     return first
 
 
-async def _evict(asker: Asker, asked: Sequence[tuple[int, ...]]) -> None:
+async def _evict(asker: Asker, asked: Sequence[tuple[int, ...]], tokens: int) -> None:
     """Fill the cache with other prompts, shuffled tokens of the same ones."""
     random = np.random.default_rng(0)
-    count = -(-EVICTING_TOKENS // len(asked[0]))
+    count = math.ceil(EVICTION * tokens / len(asked[0]))
     shuffled = [tuple(random.permutation(asked[i % len(asked)]).tolist()) for i in range(count)]
     jobs: list[Job] = [
         lambda ids=ids, i=i: asker.ask(ids, asker.namespace("eviction", i), fresh=True, tokens=1)  # type: ignore[misc]

@@ -29,7 +29,7 @@ from runners.engine import Ask, Generation, Prompt, Scores, Server
 COLD = "cold"
 REFERENCE = "reference"
 
-FEWEST = 4
+FEWEST = 2
 """Tokens that two answers must have in common to be compared. Where they part because two tokens are nearly a tie, they
 part where rounding happens to be large; with fewer tokens before it, that place would be all there is."""
 
@@ -341,12 +341,39 @@ def _by_logprobs(tables: Mapping[str, Table], way: Way, values: Ways, cell: Cell
         k=values.top_k,
         strata=strata_asked,
     )
-    return Verdict(
+    verdict = Verdict(
         status=Status(found.decision),
         reason=found.sentence,
         evidence=strata.left_out(found.dropped),
         numbers=strata.ratio_numbers(found),
     )
+    foreign = _foreign(cold, candidate, keep, unexplained)
+    return _accused(verdict, foreign) if foreign.size and not _misses(family) else verdict
+
+
+def _foreign(cold: TokenLogprobs, candidate: TokenLogprobs, keep: Flags, unexplained: Flags) -> noise_floor.Ints:
+    """Numbers of the sequences whose answer is to another question, from its first token on.
+
+    What rounding may do to an answer it does by degrees: that two lists have less than half of their probable tokens in
+    common, it does not. One such answer among many is swapped, or mixed with another, and moves no mean.
+    """
+    first = keep & (np.cumsum(keep, axis=1) == 1)
+    miss = noise_floor.token_kl(noise_floor.restrict(cold, first), candidate).miss
+    return np.flatnonzero(miss.any(axis=1) & unexplained)
+
+
+def _misses(family: strata.Family) -> bool:
+    """Whether the replicates themselves disagree so much, as they may where nothing is probable."""
+    return any(noise_floor.token_kl(family.reference, run).miss.any() for run in family.replicates.values())
+
+
+def _accused(verdict: Verdict, foreign: noise_floor.Ints) -> Verdict:
+    count = f"{len(foreign)} answers share" if len(foreign) > 1 else "1 answer shares"
+    said = f"{count} less than half of the probable tokens with what is answered alone, first at sequence {foreign[0]}"
+    numbers = {**verdict.numbers, "foreign": float(len(foreign))}
+    if verdict.status is Status.FAIL:
+        return msgspec.structs.replace(verdict, reason=f"{said}; {verdict.reason}", numbers=numbers)
+    return msgspec.structs.replace(verdict, status=Status.FAIL, reason=said, numbers=numbers)
 
 
 def _by_text(tables: Mapping[str, Table], way: Way, values: Ways, cell: Cell, strata_asked: int) -> Verdict:

@@ -198,6 +198,8 @@ class Engine(Record, frozen=True, kw_only=True):
     """Arguments after `python` that make the engine's own weights."""
     max_top_k: int = 20
     """The most logprobs per token that the server gives as it is launched here; 0: none, its answers are text alone."""
+    cache_tokens: int | None = None
+    """How many tokens of prompts its cache holds as it is launched on a CPU; None: more than can be asked for."""
     registry: Callable[[Environment], tuple[str, ...]] | None = None
     """The module of `runners/registries` that reads what a release claims to run, and what it reads besides what is
     installed; None: it cannot be read."""

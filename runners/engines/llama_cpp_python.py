@@ -134,5 +134,6 @@ ENGINE = Engine(
     parse_scores=parse_scores,
     version=version,
     registry=registry,
+    cache_tokens=1,  # it keeps its last prompt alone
     lineage="llama.cpp",
 )

@@ -143,6 +143,7 @@ ENGINE = Engine(
     parse_generation=parse_generation,
     parse_chunk=parse_chunk,
     version=version,
+    cache_tokens=CONTEXT,
     registry=lambda environment: ("of_llama_cpp",),
     lineage="llama.cpp",
 )

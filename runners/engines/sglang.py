@@ -169,6 +169,7 @@ ENGINE = Engine(
     score=score,
     parse_scores=parse_scores,
     version=version,
+    cache_tokens=CPU_MAX_TOTAL_TOKENS,
     registry=lambda environment: ("of_sglang",),
     fell_back=re.compile(r"Using Transformers backend\."),
     # Its models began as copies of vLLM's and the two still share code: the same mistake in both is no coincidence, and

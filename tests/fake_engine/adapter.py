@@ -141,6 +141,7 @@ def fake_engine(
         supports=supports,
         version=version,
         max_top_k=20 if speaks_ids else 0,
+        cache_tokens=8192,
     )
 
 

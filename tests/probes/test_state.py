@@ -13,22 +13,22 @@ from matrix.results import Status
 from probes import batch, state
 from tests.fake_engine import adapter, bench
 
-SMALL = bench.with_workload(state_sequences=6, batch_sequences=40)
+SMALL = bench.with_workload(state_sequences=8, batch_sequences=40)
 LINGER = "linger=0.03"
 """So that requests which are sent at once are in flight at once."""
 
-ALL_HIT = "the cache was hit in 48 of 48 requests"
+ALL_HIT = "the cache was hit in 64 of 64 requests"
 
 
 def test_an_engine_that_caches_rightly_passes(tmp_path: Path) -> None:
     """And the report proves that its cache was hit."""
     verdict = bench.verdict_of(state.PROBE, adapter.fake_engine(LINGER, "crosstalk=0"), tmp_path, cell=SMALL)
     assert verdict.status is Status.PASS
-    assert verdict.reason.startswith("6 prompts are answered alike in 11 ways, within ")
+    assert verdict.reason.startswith("8 prompts are answered alike in 11 ways, within ")
     assert verdict.reason.endswith(ALL_HIT)
-    assert verdict.evidence["in chunks of 37: from the cache"] == "6 of 6 requests, 368 to 368 tokens"
+    assert verdict.evidence["in chunks of 37: from the cache"] == "8 of 8 requests, 208 to 208 tokens"
     aligned = verdict.evidence[f"{state.AFTER_ALIGNED}: from the cache"]
-    assert aligned == "6 of 6 requests, 256 to 256 tokens"
+    assert aligned == "8 of 8 requests, 128 to 128 tokens"
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_what_is_taken_over_wrongly_is_found(behaviour: str, way: str, tmp_path:
 
 def test_what_leaks_from_one_request_to_another_is_found_by_both(tmp_path: Path) -> None:
     """Next to a cached prompt's neighbours, and in a batch."""
-    engine = adapter.fake_engine(LINGER, "crosstalk=0.3")
+    engine = adapter.fake_engine(LINGER, "crosstalk=1")
     kept = bench.verdict_of(state.PROBE, engine, tmp_path, cell=SMALL)
     assert (kept.status, kept.reason.split(":")[0]) == (Status.FAIL, state.BESIDE)
     batched = bench.verdict_of(batch.PROBE, engine, tmp_path, cell=SMALL)
@@ -70,10 +70,10 @@ def test_what_leaks_from_one_request_to_another_is_found_by_both(tmp_path: Path)
 
 
 def test_one_swapped_answer_in_forty_is_found(tmp_path: Path) -> None:
-    """By the one sequence that is far off; all others are as they are alone."""
+    """By the one answer that is to another question; all others are as they are alone."""
     verdict = bench.verdict_of(batch.PROBE, adapter.fake_engine("linger=0.1", "swaps=40"), tmp_path, cell=SMALL)
     assert verdict.status is Status.FAIL
-    assert f"{batch.AT_ONCE}: sequence " in verdict.reason
+    assert "1 answer shares less than half of the probable tokens with what is answered alone" in verdict.reason
 
 
 @pytest.mark.parametrize("behaviour", ["swaps=0", "crosstalk=0"])
