@@ -62,7 +62,7 @@ OUR_DOING = (
 UNKNOWN_ARCHITECTURE = re.compile(
     r"Model architectures \[.*\] are not supported for now|was supported in vLLM until v"
     r"|has no SGlang implementation and the Transformers implementation is not compatible"
-    r"|unknown model architecture: '|Architecture '?\w+'? not supported!|Model \w+ is not supported$"
+    r"|unknown model architecture: '|Architecture '?\w+'? not supported!|Model (?:type )?\w+ (?:is )?not supported\.?$"
     r"|but Transformers does not recognize this architecture|and vLLM has no other way to handle it",
     re.I | re.M,
 )

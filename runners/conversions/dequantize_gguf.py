@@ -28,6 +28,7 @@ def main(gguf: Path, folder: Path, dtype: str) -> None:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     _name_tokenizer_class(folder / "tokenizer_config.json")
+    _name_rope_bases(folder / "config.json")
     for path in folder.iterdir():
         if path.is_file():
             path.chmod(0o644)  # weights are saved 0600, which an engine running as another user could not read
@@ -36,6 +37,15 @@ def main(gguf: Path, folder: Path, dtype: str) -> None:
 def _name_tokenizer_class(path: Path) -> None:
     config = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps(config | {"tokenizer_class": TOKENIZER_CLASS}, indent=2) + "\n", encoding="utf-8")
+
+
+def _name_rope_bases(path: Path) -> None:
+    """Give RoPE's bases by the keys of the published configs too; transformers 5 saves `rope_parameters` alone."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    rope = config.get("rope_parameters") or {}
+    layers = {"rope_theta": rope.get("full_attention", rope), "rope_local_base_freq": rope.get("sliding_attention", {})}
+    bases = {key: values["rope_theta"] for key, values in layers.items() if "rope_theta" in values}
+    path.write_text(json.dumps(bases | config, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

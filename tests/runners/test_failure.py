@@ -82,6 +82,7 @@ def test_the_table_of_blame(code: int, log: str, kind: type[Exception]) -> None:
         "ERROR:hf-to-gguf:Model NewForCausalLM is not supported",
         "NotImplementedError: Architecture 'NewForCausalLM' not supported!",
         "error loading model: error loading model architecture: unknown model architecture: 'new'",
+        "ValueError: Model type new not supported.",
         "ValueError: … has model type `new` but Transformers does not recognize this architecture.",
         "ValueError: Layer 0 (new) does not dispatch through the … interface and vLLM has no other way to handle it.",
     ],

@@ -1,0 +1,107 @@
+"""mlx_lm.server with what a probe needs: `python -P serve.py --model FOLDER --port N`, and its own options beside.
+
+What computes is as published: models, batches, cache, sampling and the HTTP server. Its own start is not enough, for it
+says `ok` on /health while it still loads, goes on without a model where loading fails, takes no token ids, always stops
+at the end of text, and with `top_logprobs` names any one of the listed ids in the place of the generated one.
+Standalone: it runs in the engine's environment and imports nothing of this project.
+
+    It listens once the model is loaded, and ends where its generating thread dies.
+    GET  /version          {"version": …, "engine": "mlx-lm"}
+    POST /v1/completions   "prompt": [n] or text; "ignore_eos": true goes on after the end of text; "fresh": true uses
+                           nothing of earlier prompts; whole answers have choices[0].token_ids and .token_logprobs
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import traceback
+from typing import Any
+
+from mlx_lm import server
+from mlx_lm.generate import StopSequences, make_text_state_machine
+
+listen_as_published = server._run_http_server
+
+
+class Fresh(server.CompletionRequest):
+    """A request that uses nothing of earlier prompts."""
+
+
+class Generator(server.ResponseGenerator):
+    """The thread that loads and generates. Stop words that are None: nothing stops it but the number of tokens."""
+
+    loaded = threading.Event()
+
+    def _run_generate(self) -> None:
+        try:
+            self.model_provider.load_default()
+            self.loaded.set()
+            self._generate()
+        except Exception:
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)
+
+    def _tokenize(self, tokenizer: Any, request: Any, args: Any) -> Any:
+        if isinstance(request, Fresh):
+            self.prompt_cache.trim_to(n_sequences=0)
+        if isinstance(request.prompt, list):
+            return request.prompt, [request.prompt], ["assistant"], "normal", None
+        return super()._tokenize(tokenizer, request, args)
+
+    def _make_state_machine(self, model_key: Any, tokenizer: Any, stop_words: list[str] | None) -> Any:
+        if stop_words is None:
+            return StopSequences(), make_text_state_machine(tokenizer)
+        return super()._make_state_machine(model_key, tokenizer, stop_words)
+
+    def _serve_single(self, asked: Any, stream: Any) -> None:
+        # What cannot be batched goes through a loop that looks for the end of text by itself.
+        tokenizer, (*_, args) = self.model_provider.tokenizer, asked
+        ends = tokenizer.eos_token_ids
+        tokenizer.eos_token_ids = ends if args.stop_words is not None else ()
+        try:
+            super()._serve_single(asked, stream)
+        finally:
+            tokenizer.eos_token_ids = ends
+
+
+class Handler(server.APIHandler):
+    """The routes."""
+
+    def do_GET(self) -> None:
+        if self.path != "/version":
+            super().do_GET()
+            return
+        self._set_completion_headers(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"version": server.__version__, "engine": "mlx-lm"}).encode())
+
+    def handle_text_completions(self) -> Any:
+        request = super().handle_text_completions()
+        return Fresh(**vars(request)) if self.body.get("fresh") else request
+
+    def handle_completion(self, request: Any, stop_words: list[str]) -> None:
+        super().handle_completion(request, None if self.body.get("ignore_eos") else stop_words)
+
+    def generate_response(self, *given: Any, **more: Any) -> Any:
+        answer = super().generate_response(*given, **more)
+        if not self.stream:
+            answer["choices"][0] |= {"token_ids": more["tokens"], "token_logprobs": more["token_logprobs"]}
+        return answer
+
+
+def listen(host: str, port: int, generator: Generator) -> None:
+    """Serve once there is something to serve."""
+    generator.loaded.wait()
+    listen_as_published(host, port, generator, handler_class=Handler)
+
+
+if __name__ == "__main__":
+    if "TMPDIR" in os.environ:  # where MLX keeps the kernels that it compiles
+        os.makedirs(os.environ["TMPDIR"], exist_ok=True)
+    server.ResponseGenerator = Generator
+    server._run_http_server = listen
+    server.main()
