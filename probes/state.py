@@ -31,7 +31,7 @@ RE_READ = 8
 
 ALIGNED = 128
 """A prefix that ends with a block of any usual size."""
-UNALIGNED = 101
+UNALIGNED = 167
 """A prefix that ends inside a block of any size: a prime number."""
 KEPT, EDIT_END = 131, 171
 """What was edited: a stretch in the middle, from inside a block to inside a block."""

@@ -61,7 +61,7 @@ def test_what_is_taken_over_wrongly_is_found(behaviour: str, way: str, tmp_path:
 
 def test_what_leaks_from_one_request_to_another_is_found_by_both(tmp_path: Path) -> None:
     """Next to a cached prompt's neighbours, and in a batch."""
-    engine = adapter.fake_engine(LINGER, "crosstalk=1")
+    engine = adapter.fake_engine(LINGER, "crosstalk=4")
     kept = bench.verdict_of(state.PROBE, engine, tmp_path, cell=SMALL)
     assert (kept.status, kept.reason.split(":")[0]) == (Status.FAIL, state.BESIDE)
     batched = bench.verdict_of(batch.PROBE, engine, tmp_path, cell=SMALL)
