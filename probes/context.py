@@ -55,6 +55,8 @@ class Stretch(Record, frozen=True, kw_only=True):
     """Tokens at the end that are judged; where decode crosses, those that are generated."""
     block: int = 0
     """Of a copy: its length."""
+    ends_below: bool = False
+    """Whether one that went on would reach the breakpoint that it lies below."""
 
     @property
     def given(self) -> int:
@@ -88,7 +90,8 @@ def stretches(points: Sequence[int], lengths: Sequence[int], longest: int) -> li
     found = []
     for point in points:
         below, beyond = int(BELOW * point), int(BEYOND * point)
-        found += [_text(f"below {point}", below, point), _text(f"beyond {point}", beyond, point)]
+        found.append(msgspec.structs.replace(_text(f"below {point}", below, point), ends_below=True))
+        found.append(_text(f"beyond {point}", beyond, point))
         found.append(_copy(f"a copy from beyond {point}", beyond, point))
         found.append(Stretch(name=f"decode across {point}", kind="decode", length=point - CROSSING_FROM))
     for length in lengths:
@@ -117,6 +120,9 @@ def measure(server: Server, cell: Cell, bench: Bench) -> Measurement:
     points = breakpoints.of_checkpoint(bench.reference.checkpoint.folder)
     longest = min(work.context_longest, cell.model.context_length) - generated_tokens(server)
     asked = stretches(tuple(points), work.context_lengths, longest)
+    if not server.engine.max_top_k:
+        # A verdict by margins takes more tokens than fit below a breakpoint; correctness has asked that.
+        asked = [one for one in asked if not one.ends_below]
     unreached = {
         str(point): keys for point, keys in points.items()
         if point < cell.model.context_length and not any(one.name == f"beyond {point}" for one in asked)
@@ -163,13 +169,13 @@ async def _stretch(
             reference = bench.reference.score(sequences, [start] * len(sequences))
             width = reference["token_ids"].shape[1] - 1
             return {f"{one.name} reference": reference, one.name: stack(scores, width=width)}, (0, 0)
-        tokens = one.judged or generated_tokens(server)
+        tokens = one.judged if one.judged and server.engine.max_top_k else generated_tokens(server)
         made = [await _generate(client, server, bench, ids[:start], tokens) for ids in sequences]
     return _generated(server, bench, one, [ids[:start] for ids in sequences], made)
 
 
 def generated_tokens(server: Server) -> int:
-    """Where decode crosses a breakpoint."""
+    """Where decode crosses a breakpoint; everywhere where there are no logprobs."""
     return GENERATED if server.engine.max_top_k else GENERATED_AS_TEXT
 
 

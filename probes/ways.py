@@ -279,22 +279,23 @@ def _judge(tables: Mapping[str, Table], values: Ways, cell: Cell) -> Verdict:
     worst = strata.worst_of(verdicts)
     hits = {f"{way.name}: from the cache": _hits(way) for way in values.ways if way.from_cache}
     left = f"{values.unusable_texts} answers do not give their token ids back and are left out"
-    said = (_sentence(verdicts, worst.status, values), _cache(values), left if values.unusable_texts else "")
+    said = (sentence(verdicts, worst.status, values, cell), _cache(values), left if values.unusable_texts else "")
     return msgspec.structs.replace(worst, reason="; ".join(filter(None, said)), evidence={**worst.evidence, **hits})
 
 
-def _sentence(verdicts: Mapping[str, Verdict], worst: Status, values: Ways) -> str:
+def sentence(verdicts: Mapping[str, Verdict], worst: Status, values: Ways, cell: Cell) -> str:
     """What is worst is told in full; where all is well, how far the furthest way is off."""
     if worst is not Status.PASS:
         told = [f"{name}: {verdict.reason}" for name, verdict in verdicts.items() if verdict.status is worst]
         others = len(verdicts) - len(told)
         return "; ".join((*told, *([f"{others} other ways are better"] if others else [])))
-    ratios = {name: verdict.numbers.get("ratio", 0.0) for name, verdict in verdicts.items()}
-    furthest = max(ratios, key=lambda name: ratios[name])
     alike = f"{values.sequences} prompts are answered alike in {len(verdicts) + 1} ways"
-    if values.answers == "text" or not ratios[furthest]:
-        return f"{alike}, {'as text' if values.answers == 'text' else 'to the bit'}"
-    return f"{alike}, within {ratios[furthest]:.2g} x the model's own rounding noise ({furthest})"
+    if values.answers == "text":
+        return f"{alike}, as text"
+    measure, unit = ("largest", "nats") if cell.dtype == "float32" else ("ratio", "x the model's own rounding noise")
+    far = {name: verdict.numbers.get(measure, 0.0) for name, verdict in verdicts.items()}
+    furthest = max(far, key=lambda name: far[name])
+    return f"{alike}, within {far[furthest]:.2g} {unit} ({furthest})" if far[furthest] else f"{alike}, to the bit"
 
 
 def _cache(values: Ways) -> str:
@@ -328,7 +329,8 @@ def _by_logprobs(tables: Mapping[str, Table], way: Way, values: Ways, cell: Cell
         return Verdict(status=Status.UNDECIDED, reason="no two answers go the same way for long enough to be compared")
     family = strata.family_of(tables[REFERENCE], keep, cell.dtype)
     if _same(cold, candidate, keep):
-        told = {"tokens": float(keep.sum()), "ratio": 0.0}
+        # No number of any difference: there is none, in whatever unit.
+        told = {"tokens": float(keep.sum())}
         return Verdict(status=Status.PASS, reason=f"the same to the bit over {int(keep.sum())} tokens", numbers=told)
     if cell.dtype == "float32":
         return strata.by_float32(candidate, family, values.top_k, baseline=cold)

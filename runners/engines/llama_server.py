@@ -20,8 +20,11 @@ from runners.engine import (
 )
 from runners.environments import PYTHON
 
-CONTEXT = 4096
-"""Tokens of the cache that its slots share: the whole context of a large model would not fit into memory."""
+SLOTS = 4
+"""Requests that it computes at once, by default."""
+CONTEXT = 8192
+"""Tokens of the cache that its slots share, at most: the whole context of a large model would not fit into memory. With
+less than each slot may fill, a batch ends in a refusal (500, "Context size has been exceeded")."""
 
 OUTTYPES = {"bfloat16": "bf16", "float16": "f16", "float32": "f32"}
 
@@ -38,7 +41,7 @@ def command(launch: Launch) -> tuple[str, ...]:
         "--model", str(launch.model_path),
         "--alias", served_name(launch),
         "--host", "127.0.0.1", "--port", str(launch.port),
-        "--ctx-size", str(min(CONTEXT, launch.cell.model.context_length)),
+        "--ctx-size", str(min(CONTEXT, SLOTS * launch.cell.model.context_length)),
     ]  # fmt: skip
     if not launch.cell.config.flash_attention:
         words += ["--flash-attn", "off", "--cache-type-k", "f32", "--cache-type-v", "f32"]

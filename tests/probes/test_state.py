@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from matrix.results import Status
-from probes import batch, state
+from matrix.results import Status, Verdict
+from probes import batch, state, ways
+from probes.ways import Ways
 from tests.fake_engine import adapter, bench
 
 SMALL = bench.with_workload(state_sequences=8, batch_sequences=40)
@@ -93,3 +95,19 @@ def test_texts_are_compared_where_there_are_no_logprobs(tmp_path: Path) -> None:
     verdict = bench.verdict_of(batch.PROBE, swapping, tmp_path, cell=SMALL)
     assert verdict.status is Status.FAIL
     assert "where rounding cannot explain it" in verdict.reason
+
+
+def test_float32_says_how_far_and_bits_say_so(tmp_path: Path) -> None:
+    """What is the same to the bit is told apart from what is nearly so."""
+    told = {
+        0.0: "8 prompts are answered alike in 11 ways, to the bit",
+        1e-6: "8 prompts are answered alike in 11 ways, within 1e-06 nats (the whole prompt cached)",
+    }
+    values = Ways(answers="logprobs", top_k=20, ways=(), sequences=8)
+    cell = msgspec.structs.replace(SMALL, config=msgspec.structs.replace(SMALL.config, dtype="float32"))
+    for far, said in told.items():
+        numbers = {"largest": far} if far else {"tokens": 96.0}
+        verdicts = {
+            name: Verdict(status=Status.PASS, reason="", numbers=numbers) for name in (state.WHOLE, *"abcdefghi")
+        }
+        assert ways.sentence(verdicts, Status.PASS, values, cell) == said

@@ -203,9 +203,9 @@ def test_as_users_start_it_nothing_is_said_of_attention_or_cache() -> None:
     """Only what it serves, where, and how much memory it may take."""
     shown = words(Config(id="default", description=""))
     assert shown == (
-        "SHIMS/llama_server/serve.py --model MODEL --alias small --host 127.0.0.1 --port PORT --ctx-size 4096"
+        "SHIMS/llama_server/serve.py --model MODEL --alias small --host 127.0.0.1 --port PORT --ctx-size 8192"
     )
-    assert words(Config(id="default", description=""), context_length=512).endswith("--ctx-size 512")
+    assert words(Config(id="default", description=""), context_length=512).endswith("--ctx-size 2048")
 
 
 def test_for_parity_attention_is_plain_and_what_is_cached_is_not_rounded() -> None:
@@ -214,7 +214,7 @@ def test_for_parity_attention_is_plain_and_what_is_cached_is_not_rounded() -> No
     exact = "--flash-attn off --cache-type-k f32 --cache-type-v f32"
     assert words(config).endswith(f" {exact} --no-cache-prompt")
     assert words(Config(id="c", description="", flash_attention=False)).endswith(f" {exact}")
-    assert words(Config(id="c", description="", prefix_cache=False)).endswith(" 4096 --no-cache-prompt")
+    assert words(Config(id="c", description="", prefix_cache=False)).endswith(" 8192 --no-cache-prompt")
 
 
 def test_weights_are_converted_in_the_engines_own_environment() -> None:
