@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 from matrix.cells import Cell
 from matrix.results import Measurement, Table
@@ -75,21 +76,15 @@ async def _ask(
 
 def _jobs(asker: Asker, asked: Sequence[tuple[int, ...]], name: str) -> list[Job]:
     """One request a prompt, each in a namespace of its own: what is cached is no part of this question."""
-    return [
-        lambda ids=ids, i=i: asker.ask(ids, asker.namespace(name, i), fresh=True)  # type: ignore[misc]
-        for i, ids in enumerate(asked)
-    ]
+    return [partial(asker.ask, ids, asker.namespace(name, i), fresh=True) for i, ids in enumerate(asked)]
 
 
 def _company(asker: Asker, asked: Sequence[tuple[int, ...]], long: Sequence[tuple[int, ...]]) -> list[Job]:
     """Requests whose answers are not looked at."""
-    jobs: list[Job] = [
-        lambda ids=ids, i=i: asker.ask(ids, asker.namespace("long", i), fresh=True)  # type: ignore[misc]
-        for i, ids in enumerate(long)
-    ]
+    jobs: list[Job] = [partial(asker.ask, ids, asker.namespace("long", i), fresh=True) for i, ids in enumerate(long)]
     for i, ids in enumerate(asked[:SAMPLED]):
         name = asker.namespace("sampled", i)
-        jobs.append(lambda ids=ids, i=i, name=name: asker.ask(ids, name, fresh=True, temperature=TEMPERATURE, seed=i))  # type: ignore[misc]
+        jobs.append(partial(asker.ask, ids, name, fresh=True, temperature=TEMPERATURE, seed=i))
     return jobs
 
 

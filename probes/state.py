@@ -12,6 +12,7 @@ import asyncio
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -159,10 +160,9 @@ async def _beside(
         others[(number + 1 + i) % len(others)][i : i + NEIGHBOUR_LENGTHS[i % len(NEIGHBOUR_LENGTHS)]]
         for i in range(NEIGHBOURS)
     ]
-    jobs: list[Job] = [lambda: asker.ask(prompt, namespace)]
+    jobs: list[Job] = [partial(asker.ask, prompt, namespace)]
     jobs += [
-        lambda ids=ids, i=i: asker.ask(ids, asker.namespace(number, "neighbour", i), fresh=True)  # type: ignore[misc]
-        for i, ids in enumerate(neighbours)
+        partial(asker.ask, ids, asker.namespace(number, "neighbour", i), fresh=True) for i, ids in enumerate(neighbours)
     ]
     first: Generation = (await in_flight(len(jobs), jobs))[0]
     return first
@@ -174,8 +174,7 @@ async def _evict(asker: Asker, asked: Sequence[tuple[int, ...]], tokens: int) ->
     count = math.ceil(EVICTION * tokens / len(asked[0]))
     shuffled = [tuple(random.permutation(asked[i % len(asked)]).tolist()) for i in range(count)]
     jobs: list[Job] = [
-        lambda ids=ids, i=i: asker.ask(ids, asker.namespace("eviction", i), fresh=True, tokens=1)  # type: ignore[misc]
-        for i, ids in enumerate(shuffled)
+        partial(asker.ask, ids, asker.namespace("eviction", i), fresh=True, tokens=1) for i, ids in enumerate(shuffled)
     ]
     await in_flight(EVICTING_AT_ONCE, jobs)
 
