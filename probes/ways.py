@@ -328,6 +328,10 @@ def _by_logprobs(tables: Mapping[str, Table], way: Way, values: Ways, cell: Cell
     if not keep.any():
         return Verdict(status=Status.UNDECIDED, reason="no two answers go the same way for long enough to be compared")
     family = strata.family_of(tables[REFERENCE], keep, cell.dtype)
+    if (bad := noise_floor.nonfinite(family.reference, cold)).any():
+        # The judges look for such numbers in the candidate alone, and would leave these positions out.
+        said = f"{int(bad.sum())} logprobs of the cold answers are not finite"
+        return Verdict(status=Status.FAIL, reason=said, numbers={"nonfinite": float(bad.sum())})
     if _same(cold, candidate, keep):
         # No number of any difference: there is none, in whatever unit.
         told = {"tokens": float(keep.sum())}

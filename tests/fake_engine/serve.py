@@ -103,7 +103,7 @@ class InFlight:
         with self.lock:
             self.came += 1
             number, self.prompts[self.came] = self.came, ids
-        time.sleep(self.linger_s)
+        time.sleep(self.linger_s)  # no wait for a state: that is how long another has to come
         return number
 
     def leave(self, number: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from matrix.results import Status, Verdict
@@ -111,3 +112,16 @@ def test_float32_says_how_far_and_bits_say_so(tmp_path: Path) -> None:
             name: Verdict(status=Status.PASS, reason="", numbers=numbers) for name in (state.WHOLE, *"abcdefghi")
         }
         assert ways.sentence(verdicts, Status.PASS, values, cell) == said
+
+
+def test_a_cold_answer_that_is_no_number_is_not_left_out(tmp_path: Path) -> None:
+    """Whatever the warm ones say."""
+    on = bench.bench(SMALL.device.workload)
+    with bench.launched(adapter.fake_engine(), tmp_path, cell=SMALL) as server:
+        measurement = batch.PROBE.measure(server, SMALL, on)
+    cold = measurement.tables[ways.COLD]
+    row, column = np.argwhere(cold["compared"])[0]
+    cold["target_logprobs"][row, column] = np.nan
+    verdict = ways.judge(measurement, SMALL)
+    assert verdict.status is Status.FAIL
+    assert "1 logprobs of the cold answers are not finite" in verdict.reason
