@@ -87,15 +87,16 @@ def _for_each(cells: Iterable[Cell], make: Callable[[Cell], None], pool: ThreadP
 
 @contextmanager
 def _stopping(session: Session, pool: ThreadPoolExecutor) -> Iterator[None]:
-    """On an interrupt, begin nothing more and end what the threads wait for.
+    """On an interrupt, begin nothing more and end what the threads started and wait for.
 
     The pool would wait for a whole compilation otherwise, and then make all that is left.
     """
+    of_others = signals.children()
     try:
         yield
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
-        signals.stop_children()
+        signals.stop_children(since=of_others)
         raise
     finally:
         session.close()

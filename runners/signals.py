@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Collection
 
 import psutil
 
@@ -16,9 +17,14 @@ def terminate_like_interrupt() -> None:
     signal.signal(signal.SIGTERM, interrupt if callable(interrupt) else signal.default_int_handler)
 
 
-def stop_children() -> None:
-    """End the tools that this process started, so that threads which wait for them can end."""
-    for child in psutil.Process().children(recursive=True):
+def children() -> set[psutil.Process]:
+    """Every process that this one started, and that those started."""
+    return set(psutil.Process().children(recursive=True))
+
+
+def stop_children(since: Collection[psutil.Process]) -> None:
+    """End the tools that this process started besides these, so that threads which wait for them can end."""
+    for child in children().difference(since):
         try:
             child.terminate()
         except psutil.NoSuchProcess:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -56,3 +59,24 @@ def test_an_interrupt_begins_nothing_more() -> None:
         interrupted()
     assert futures[0].result()
     assert futures[1].cancelled()
+
+
+SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
+
+
+def test_an_interrupt_ends_only_what_staging_started() -> None:
+    """A compilation that a thread waits for ends; a process that was there before is another's."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def interrupted() -> None:
+        of_run = session.Session(Options())
+        with ThreadPoolExecutor(1) as pool, stage._stopping(of_run, pool):
+            started.append(subprocess.Popen(SLEEPER))
+            raise KeyboardInterrupt
+
+    with subprocess.Popen(SLEEPER) as another:
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+        assert started[0].wait(30) == -signal.SIGTERM
+        assert another.poll() is None
+        another.terminate()
