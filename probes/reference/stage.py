@@ -15,6 +15,9 @@ from tokenizers import Tokenizer
 from matrix.cells import Record, Workload
 from matrix.errors import EngineCrashed, Infrastructure, WrongInput
 from matrix.results import Table
+from probes.chat import renders
+from probes.chat.conversations import Conversation
+from probes.chat.renders import Renders
 from probes.stopwatch import REFERENCE, Stopwatch
 from runners import cache, models
 from runners.engine import Environment
@@ -165,6 +168,23 @@ class Reference(Record, frozen=True, kw_only=True):
         answer = json.loads((folder / "coverage.json").read_text())
         return msgspec.convert(answer, Coverage)
 
+    def renders(self, conversations: Sequence[Conversation]) -> Renders:
+        """What the checkpoint's own chat template makes of conversations, and at which ids generation ends."""
+        asked = msgspec.json.encode(conversations)
+        program = (renders.PROGRAM / "__main__.py").read_bytes()
+
+        def build(folder: Path) -> None:
+            (folder / "asked.json").write_bytes(asked)
+            self.say("reference: rendering conversations")
+            words = ("--model", str(self.checkpoint.folder), "--asked", str(folder / "asked.json"))
+            answer = self._run_program(renders.PROGRAM, *words)
+            (folder / "renders.json").write_text(answer.strip().splitlines()[-1])
+
+        with self.watch.on(REFERENCE):
+            key = self._key("renders", (asked, program))
+            folder = cache.ensure("renders", key, build, label=self._label)
+        return msgspec.json.decode((folder / "renders.json").read_bytes(), type=Renders)
+
     def tokenizer(self) -> Tokenizer:
         """The checkpoint's tokenizer; it adds no special tokens unless told to."""
         path = self.checkpoint.folder / "tokenizer.json"
@@ -187,10 +207,13 @@ class Reference(Record, frozen=True, kw_only=True):
         shutil.rmtree(work)
 
     def _program(self, *arguments: str) -> str:
+        return self._run_program(PROGRAM, *arguments)
+
+    def _run_program(self, program: Path, *arguments: str) -> str:
         deadline_s = models.CONVERSION_DEADLINE_S + self.checkpoint.size / SLOWEST_BYTES_S
         if self.host is not None and self.checkpoint.size <= HOSTED_BYTES:
-            return self.host.run(PROGRAM, *arguments, deadline_s=deadline_s)
-        return models.run_program(self.environment.python, "-P", str(PROGRAM), *arguments, deadline_s=deadline_s)
+            return self.host.run(program, *arguments, deadline_s=deadline_s)
+        return models.run_program(self.environment.python, "-P", str(program), *arguments, deadline_s=deadline_s)
 
     def _table(self, command: str, asked: tuple[bytes, ...], build: Callable[[Path], None]) -> Table:
         program = tuple(path.read_bytes() for path in sorted(PROGRAM.glob("*.py")))

@@ -5,6 +5,7 @@
     POST /score      {"token_ids": [n], "top_k": k} -> {"rows": [n-1]}
     POST /generate   {"token_ids": [n] or "text": …, "max_tokens": m, "top_k": k, "ignore_eos": bool, "stream": bool,
                       "temperature": t, "seed": s, "namespace": name, "fresh": bool}
+    POST /v1/chat/completions  as OpenAI's, with its own behaviours: see chat.py
 
 A row is {"id": i, "logprob": x, "top": [[id, logprob], …]}; answers and stream events also count tokens as `usage`
 does. A stream is server-sent events that end with `data: [DONE]`. What a prompt shares with an earlier one of its
@@ -35,12 +36,14 @@ Behaviours, combined freely, `NAME` or `NAME=VALUE`:
     window-lost=TOKENS                      what is further back is forgotten
     decode-crossing=TOKENS                  decode forgets its memory where a shorter prompt reaches this length
     conv-off-by-one                         decode takes the token before the last for the last
+    processed-logprobs  half-processed      logprobs at a temperature: of what is drawn from, or of neither
     close-midway  cut-midway  stall  stall-midway  usage-twice  stops-early=COUNT  generates-nothing  unhealthy-after
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.util
 import json
 import os
@@ -142,6 +145,11 @@ class Model:
         self.pocket.NOISE *= float(behaviours.get("noisy", "1"))
         self.permutation = numpy.random.default_rng(7).permutation(self.pocket.VOCABULARY)
 
+    @functools.cached_property
+    def chat(self) -> Any:
+        """Its chat route; made when it is first asked, for it needs Jinja."""
+        return beside("chat").Chat(self.behaviours, self)
+
     def score(self, ids: list[int], top_k: int) -> list[dict[str, Any]]:
         """Rows of tokens 1 … n-1."""
         logits = self.pocket.logits(ids, self.remembered(ids), model=self.seed)
@@ -193,6 +201,7 @@ class Model:
             logits = self.pocket.logits([ids[-2 if decodes_late else -1]], memory[None], model=self.seed)[0]
             row = self.distort(self.pocket.log_softmax(logits + noise[made - 1]))
             token = self.choose(row, ask.get("temperature", 0.0), random)
+            row = self.processed(row, ask.get("temperature", 0.0))
             ids.append(token)
             memory = self.remembered([token], memory)[-1]
             self.cache.keep(ids, memory[None], len(ids) - 1, namespace)
@@ -225,6 +234,13 @@ class Model:
         if not temperature:
             return int(row.argmax())
         return int((row / temperature + random.gumbel(size=row.shape)).argmax())
+
+    def processed(self, row: Any, temperature: float) -> Any:
+        """The logprobs that are told: the model's own, or those that the token was drawn by."""
+        if not temperature or not {"processed-logprobs", "half-processed"} & self.behaviours.keys():
+            return row
+        scaled = row / temperature
+        return scaled if "half-processed" in self.behaviours else self.pocket.log_softmax(scaled)
 
     def distort(self, rows: Any) -> Any:
         """The same numbers for every id, for every context, or for the wrong ids, where that is the behaviour."""
@@ -289,11 +305,15 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(503, {"status": "loading"}) if loading or ill else self.answer(200, {"status": "ok"})
 
     def do_POST(self) -> None:
-        ask = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        raw = self.rfile.read(int(self.headers["Content-Length"]))
         Handler.asked = True
         try:
-            if not self.misbehave():
-                self.route(ask)
+            if self.misbehave():
+                return
+            if self.path == "/v1/chat/completions":
+                self.chat(raw)
+            else:
+                self.route(json.loads(raw))
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True  # the client is gone; there is nobody to answer
 
@@ -344,6 +364,24 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, {"events": events, **self.model.usage(len(ids), len(events)), "cached_tokens": cached})
         else:
             self.answer(404, {"error": f"no route {self.path}"})
+
+    def chat(self, raw: bytes) -> None:
+        """OpenAI's chat route (see chat.py)."""
+        try:
+            status, body = self.model.chat.respond(raw)
+        except SystemExit:
+            die(1)
+        if isinstance(body, dict):
+            self.answer(status, body)
+            return
+        self.send_response(status)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        for event in body:
+            self.wfile.write(b"data: " + json.dumps(event).encode() + b"\n\n")
+        self.wfile.write(b"data: [DONE]\n\n")
 
     def stream(self, ask: dict[str, Any], ids: list[int]) -> None:
         chunked = "cut-midway" in self.behaviours
