@@ -139,11 +139,18 @@ class RecipeSource(Record, frozen=True, kw_only=True, tag="recipe", tag_field="f
     """Its name, as `readiness checkpoint` takes it."""
 
 
+class ScriptSource(Record, frozen=True, kw_only=True, tag="script", tag_field="from"):
+    """A tiny checkpoint made here that says what is written down, so that what a server makes of it can be judged."""
+
+    format: str
+    """The chat format that it speaks: a folder of `probes/chat/formats`."""
+
+
 class Model(Record, frozen=True, kw_only=True):
     """One set of weights."""
 
     id: Id
-    source: HubSource | PackageSource | FolderSource | RecipeSource
+    source: HubSource | PackageSource | FolderSource | RecipeSource | ScriptSource
     architecture: str
     dtype: Literal["bfloat16", "float16", "float32"]
     """The dtype that the weights are served in."""
@@ -152,6 +159,10 @@ class Model(Record, frozen=True, kw_only=True):
     parameters_active: int | None = None
     trust_remote_code: bool = False
     """The checkpoint brings code of its own, which runs only in a container without any network."""
+    tools: str | None = None
+    """How it writes tool calls, by a name that engines' files translate into their parsers'; None: it writes none."""
+    reasoning: str | None = None
+    """The same for what it thinks before it answers."""
     text_only: bool = False
     """The model takes more than text and is asked about text alone."""
     reference: str = REFERENCE
@@ -218,6 +229,8 @@ class Profile(Record, frozen=True, kw_only=True):
     """`auto`: docker where a daemon answers, venv where none does."""
     tier: Tier = "standard"
     """Probes of this tier and of those before it are asked."""
+    probes: tuple[str, ...] = ("*",)
+    """Of those, the ones that are asked."""
     releases: tuple[str, ...]
     models: tuple[str, ...]
     devices: tuple[str, ...]

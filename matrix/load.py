@@ -223,6 +223,7 @@ def _check_references(matrix: Matrix, engines: Sequence[str], probes: Sequence[s
         _check_patterns(profile, "models", profile.models, matrix.models)
         _check_patterns(profile, "devices", profile.devices, matrix.devices)
         _check_patterns(profile, "configs", profile.configs, matrix.configs)
+        _check_patterns(profile, "probes", profile.probes, probes)
     ids = [cell.id for cell in matrix.cells()]
     patterns = [rule.cells for rules in (matrix.exclusions, matrix.expectations, matrix.doubts) for rule in rules]
     for pattern in patterns:

@@ -47,6 +47,14 @@ class Arrival(Record, frozen=True, kw_only=True):
     """Seconds from the sending of the request."""
 
 
+class Attempt(Record, frozen=True, kw_only=True):
+    """Whatever a living server answered, refusals included."""
+
+    status: int
+    body: Any
+    """Decoded JSON, or text that is none; of a stream that began, its events."""
+
+
 class Client:
     """Asks one server; the time with at least one request under way counts as waiting for the engine."""
 
@@ -104,6 +112,23 @@ class Client:
         self._check_generated(made, len(ask.prompt.token_ids))
         return arrivals
 
+    async def attempt(self, path: str, body: dict[str, Any] | bytes, *, stream: bool = False) -> Attempt:
+        """What comes back, refusals too; raises only where the server is dead, silent or cut off."""
+        async with self._response(path, body) as response:
+            if stream and response.status == 200:
+                return Attempt(status=200, body=[event async for event in _events(response)])
+            text = await response.text(errors="replace")
+        if response.status >= 500 and (dead := await self._death(wait_s=STREAM_DEATH_WATCH_S)) is not None:
+            raise dead
+        try:
+            return Attempt(status=response.status, body=json.loads(text))
+        except ValueError:
+            return Attempt(status=response.status, body=text)
+
+    def parsed(self, parse: Callable[[Any], T], answer: Any) -> T:
+        """What an engine's file makes of an answer."""
+        return _parsed(lambda: parse(answer), answer)
+
     def _check_generated(self, token_ids: Iterable[int], first: int) -> None:
         for position, token_id in enumerate(token_ids, start=first):
             if self._vocabulary is not None and not 0 <= token_id < self._vocabulary:
@@ -134,32 +159,38 @@ class Client:
     @asynccontextmanager
     async def _answer(self, request: HttpRequest) -> AsyncIterator[aiohttp.ClientResponse]:
         """The 200 answer to a request; anything else leaves as the error that says who is to blame."""
+        async with self._response(request.path, request.body) as response:
+            if response.status != 200:
+                body = await response.text(errors="replace")
+                raise await self._refused(request, response.status, body)
+            yield response
+
+    @asynccontextmanager
+    async def _response(self, path: str, body: dict[str, Any] | bytes) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Any answer; none leaves as the error that says who is to blame."""
         timeout = aiohttp.ClientTimeout(total=self._deadline_s)
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
         with self._watch.on(ENGINE):
             try:
                 async with self._session.post(
-                    self._server.base_url + request.path, json=request.body, timeout=timeout
+                    self._server.base_url + path, data=data, headers=headers, timeout=timeout
                 ) as response:
-                    if response.status != 200:
-                        body = await response.text(errors="replace")
-                        raise await self._refused(request, response.status, body)
                     yield response
             except TimeoutError:
-                raise await self._silent(request) from None
+                raise await self._silent(path) from None
             except aiohttp.ClientError as error:
-                raise await self._cut(request, error) from error
+                raise await self._cut(path, error) from error
 
-    async def _silent(self, request: HttpRequest) -> ReadinessError:
-        late = EngineTimedOut(
-            f"{request.path} did not end within {self._deadline_s:.0f} s, though the process is alive"
-        )
+    async def _silent(self, path: str) -> ReadinessError:
+        late = EngineTimedOut(f"{path} did not end within {self._deadline_s:.0f} s, though the process is alive")
         return await self._death(wait_s=0) or self._with_log(late)
 
-    async def _cut(self, request: HttpRequest, error: aiohttp.ClientError) -> ReadinessError:
+    async def _cut(self, path: str, error: aiohttp.ClientError) -> ReadinessError:
         dead = await self._death(wait_s=DEATH_WATCH_S)
         if dead is not None:
             return dead
-        what = f"{request.path}: the connection broke while the server went on: {type(error).__name__}: {error}"
+        what = f"{path}: the connection broke while the server went on: {type(error).__name__}: {error}"
         # Between us and a server that we did not start there may be a proxy, so its breaks prove nothing.
         return self._with_log(EngineBrokeProtocol(what) if self._ours else Infrastructure(what))
 

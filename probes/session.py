@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -15,7 +16,7 @@ from typing import Self
 import msgspec
 
 from matrix import load
-from matrix.cells import TIERS, Cell, Model, RecipeSource, Record, Tier
+from matrix.cells import TIERS, Cell, Model, RecipeSource, Record, ScriptSource, Tier
 from matrix.errors import EngineCrashed, Infrastructure, NeedsNetwork, NotSupported, WrongInput
 from matrix.load import did_you_mean
 from matrix.plan import Planned, plan
@@ -33,6 +34,7 @@ from matrix.results import (
 )
 from probes import registry as probe_registry
 from probes import tables
+from probes.chat import scripted
 from probes.checkpoints import recipes, tiny
 from probes.probe import Bench, Probe
 from probes.provenance import harness_version, machine, verdict_without_places, without_places
@@ -143,7 +145,9 @@ class Session:
     @cached_property
     def probes(self) -> dict[str, Probe]:
         """What is asked of every cell, in order."""
-        return probe_registry.probes(self.tier)
+        asked = ("*",) if self.attached is not None else self.matrix.profiles[self.options.profile].probes
+        found = probe_registry.probes(self.tier)
+        return {name: probe for name, probe in found.items() if any(fnmatchcase(name, pattern) for pattern in asked)}
 
     @cached_property
     def tier(self) -> Tier:
@@ -201,6 +205,9 @@ class Session:
             environment = prepare.reference_environment(self.matrix, model, say)
             recipe = recipes.named(model.source.recipe)
             return tiny.checkpoint(model.id, recipe, environment, self.host(environment), say)
+        if isinstance(model.source, ScriptSource):
+            environment = prepare.reference_environment(self.matrix, model, say)
+            return scripted.checkpoint(model.id, model.source.format, environment, self.host(environment), say)
         return prepare.checkpoint(self.matrix, model, say)
 
     def reference(self, cell: Cell, source: Checkpoint, watch: Stopwatch, say: Say = lambda line: None) -> Reference:

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
-from matrix.cells import Cell, Model, RecipeSource
+from matrix.cells import Cell, Model, RecipeSource, ScriptSource
 from matrix.errors import ReadinessError
 from matrix.results import write_json
 from probes.session import Built, Session
@@ -77,9 +77,9 @@ def _references(
 
 def _for_each(cells: Iterable[Cell], make: Callable[[Cell], None], pool: ThreadPoolExecutor) -> None:
     """Those of tiny models side by side; others one after another, since each may fill the memory."""
-    tiny = [pool.submit(make, cell) for cell in cells if isinstance(cell.model.source, RecipeSource)]
+    tiny = [pool.submit(make, cell) for cell in cells if isinstance(cell.model.source, RecipeSource | ScriptSource)]
     for cell in cells:
-        if not isinstance(cell.model.source, RecipeSource):
+        if not isinstance(cell.model.source, RecipeSource | ScriptSource):
             make(cell)
     for future in tiny:
         future.result()

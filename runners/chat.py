@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from matrix.cells import Record
+from matrix.cells import Model, Record
 
 Json = Any
 """A decoded JSON answer: an engine may send any shape, and parsers raise KeyError/TypeError on a wrong one."""
@@ -65,22 +65,37 @@ class Chat(Record, frozen=True, kw_only=True):
 
     path: str = "/v1/chat/completions"
     extra: dict[str, Any] = {}
-    """Sent with every request: what makes it tell more."""
-    usage_in_streams: dict[str, Any] = {"stream_options": {"include_usage": True}}
+    """Sent with every request that is no stream: what makes it tell more."""
+    serves: bool = True
+    """False where the route is a shim of ours over the engine's own chat call: how that takes a bad request is ours."""
+    usage_in_streams: bool = True
+    """Whether a stream must be asked for its usage."""
     prompt_ids: Callable[[Json], Iterable[int] | None] = lambda answer: None
     """Of a whole answer."""
     token_ids: Callable[[Json], Iterable[int] | None] = lambda answer: None
     """Of a whole answer."""
     render: tuple[str, str] | None = None
     """A route that renders messages alone, and the field of its answer that holds the text."""
+    template_arguments: bool = True
+    """False where nothing but messages and tools reaches the template."""
     schemas: bool = True
     """False where it has no structured output."""
     regex: Callable[[str], dict[str, Any]] | None = None
     """What makes an answer match a regular expression; None where that cannot be asked for."""
     tool_formats: Mapping[str, str] | None = None
     """The engine's names of parsers by our names of formats; None: it finds out by itself, from the template."""
+    tools_need_parser: bool = False
+    """Whether it refuses tools where no parser of their calls was named."""
     reasoning_formats: Mapping[str, str] | None = None
     """The same for what a model thinks."""
+
+    def tool_parser(self, model: Model) -> str | None:
+        """The engine's name for the parser of a model's tool calls; None where it needs none, or has none."""
+        return (self.tool_formats or {}).get(model.tools or "")
+
+    def reasoning_parser(self, model: Model) -> str | None:
+        """The same for what a model thinks."""
+        return (self.reasoning_formats or {}).get(model.reasoning or "")
 
     def body(self, ask: ChatAsk, *, stream: bool = False) -> dict[str, Any]:
         """The request."""
@@ -89,11 +104,10 @@ class Chat(Record, frozen=True, kw_only=True):
             "messages": list(ask.messages),
             "max_tokens": ask.max_tokens,
             "temperature": 0,
-            **self.extra,
         }
         if ask.tools:
             body |= {"tools": list(ask.tools), "tool_choice": "auto"}
-        if ask.thinking is not None:
+        if ask.thinking is not None and self.template_arguments:
             body["chat_template_kwargs"] = {"enable_thinking": ask.thinking}
         if ask.stop:
             body["stop"] = list(ask.stop)
@@ -102,7 +116,10 @@ class Chat(Record, frozen=True, kw_only=True):
             body["response_format"] = {"type": "json_schema", "json_schema": named}
         if ask.regex is not None and self.regex is not None:
             body |= self.regex(ask.regex)
-        return {**body, "stream": True, **self.usage_in_streams} if stream else body
+        if not stream:
+            return {**body, **self.extra}
+        options = {"stream_options": {"include_usage": True}} if self.usage_in_streams else {}
+        return {**body, "stream": True, **options}
 
     def parse(self, answer: Json) -> Reply:
         """A whole answer."""
@@ -114,7 +131,7 @@ class Chat(Record, frozen=True, kw_only=True):
             reasoning=_reasoning(message),
             calls=tuple(map(_call, message.get("tool_calls") or ())),
             finish_reason=choice["finish_reason"],
-            **_usage(answer["usage"]),
+            **_usage(answer.get("usage") or {}),
             prompt_ids=None if prompt_ids is None else tuple(prompt_ids),
             token_ids=None if token_ids is None else tuple(token_ids),
         )
@@ -123,7 +140,7 @@ class Chat(Record, frozen=True, kw_only=True):
         """What a stream says, put together as any client does it: text in order, calls by their index."""
         content, reasoning, finish_reason = "", "", None
         calls: dict[int, dict[str, str]] = {}
-        usage: dict[str, int | None] = {}
+        usage: dict[str, Any] = {}
         for event in events:
             if event.get("usage"):
                 usage = _usage(event["usage"])
@@ -142,7 +159,7 @@ def _reasoning(message: Json) -> str:
     return next((message[field] for field in REASONING_FIELDS if message.get(field)), "")
 
 
-def _usage(usage: Json) -> dict[str, int | None]:
+def _usage(usage: Json) -> dict[str, Any]:
     return {name: usage.get(name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")}
 
 

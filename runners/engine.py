@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from matrix.cells import Cell, Record
 from matrix.errors import EngineBrokeProtocol
+from runners.chat import Chat
 
 READY_BASE_S = 600.0
 READY_BYTES_PER_S = 20e6
@@ -207,6 +208,8 @@ class Engine(Record, frozen=True, kw_only=True):
     """The line of the log by which it says that it runs a model by transformers' classes."""
     caches_prefixes: bool = True
     """False where it computes every prompt anew, whatever the config says."""
+    chat: Chat | None = None
+    """How its chat route is spoken to; None where there is none that is its own."""
     lineage: str = ""
     """Whose modelling code it runs; left out: its own, by its name. Engines that share code share a lineage, for they
     may share a mistake: only engines of different lineage, agreeing with each other, cast doubt on the reference, whose

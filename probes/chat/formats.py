@@ -1,4 +1,4 @@
-"""Chat formats: a template, its markers, and scripts of what a model says in it with what a server must make of that."""
+"""Chat formats: a template, its markers, and scripts of what a model says with what a server must make of it."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ class Script(Record, frozen=True, kw_only=True):
 
     name: str
     says: str
+    thinking: bool = False
+    """What the template is told: a parser may take for granted that a model thinks where it is let."""
     content: str = ""
     reasoning: str = ""
     calls: tuple[ScriptedCall, ...] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from runners.chat import Chat
 from runners.engine import (
     Ask,
     Chunk,
@@ -133,6 +134,7 @@ ENGINE = Engine(
     score=score,
     parse_scores=parse_scores,
     version=version,
+    chat=Chat(serves=False, schemas=False, template_arguments=False, tool_formats={}, reasoning_formats={}),
     registry=registry,
     cache_tokens=1,  # it keeps its last prompt alone
     lineage="llama.cpp",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import takewhile
 from typing import Any
 
+from runners.chat import Chat
 from runners.engine import (
     Ask,
     Chunk,
@@ -146,6 +147,7 @@ ENGINE = Engine(
     parse_generation=parse_generation,
     parse_chunk=parse_chunk,
     version=version,
+    chat=Chat(render=("/apply-template", "prompt")),
     cache_tokens=CONTEXT,
     registry=lambda environment: ("of_llama_cpp",),
     lineage="llama.cpp",

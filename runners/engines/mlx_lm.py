@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from matrix.cells import Cell
+from runners.chat import Chat
 from runners.engine import (
     Ask,
     Chunk,
@@ -117,6 +118,7 @@ ENGINE = Engine(
     parse_generation=parse_generation,
     parse_chunk=parse_chunk,
     version=version,
+    chat=Chat(schemas=False),
     registry=lambda environment: ("of_mlx_lm",),
     max_top_k=11,
 )

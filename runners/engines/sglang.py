@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from runners.chat import Chat
 from runners.engine import (
     Ask,
     Chunk,
@@ -59,6 +60,10 @@ def command(launch: Launch) -> tuple[str, ...]:
         words.append("--skip-server-warmup")  # it would ask about an image
     if not launch.cell.config.prefix_cache:
         words.append("--disable-radix-cache")
+    if (tools := CHAT.tool_parser(launch.cell.model)) is not None:
+        words += ["--tool-call-parser", tools]
+    if (reasoning := CHAT.reasoning_parser(launch.cell.model)) is not None:
+        words += ["--reasoning-parser", reasoning]
     return tuple(words)
 
 
@@ -154,6 +159,15 @@ def version(get: Callable[[str], Json]) -> str | None:
         return None
 
 
+CHAT = Chat(
+    extra={"return_prompt_token_ids": True, "return_token_ids": True},
+    prompt_ids=lambda answer: answer["choices"][0].get("prompt_token_ids"),
+    token_ids=lambda answer: answer["choices"][0].get("token_ids"),
+    regex=lambda expression: {"regex": expression},
+    tool_formats={"hermes": "qwen"},
+    reasoning_formats={"qwen3": "qwen3"},
+)
+
 ENGINE = Engine(
     name="sglang",
     weights="huggingface",
@@ -169,6 +183,7 @@ ENGINE = Engine(
     score=score,
     parse_scores=parse_scores,
     version=version,
+    chat=CHAT,
     cache_tokens=CPU_MAX_TOTAL_TOKENS,
     registry=lambda environment: ("of_sglang",),
     fell_back=re.compile(r"Using Transformers backend\."),

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from runners.chat import Chat
 from runners.engine import Ask, Chunk, Engine, Generation, HttpRequest, Json, Launch
 
 
@@ -88,6 +89,7 @@ ENGINE = Engine(
     parse_generation=parse_generation,
     parse_chunk=parse_chunk,
     version=version,
+    chat=Chat(schemas=False),
     environment=environment,
     max_top_k=0,
     registry=lambda environment: ("of_transformers",),

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from runners.chat import Chat
 from runners.engine import (
     Ask,
     Chunk,
@@ -52,6 +53,10 @@ def command(launch: Launch) -> tuple[str, ...]:
         words += ["--enforce-eager", "--max-model-len", str(launch.cell.model.context_length)]
     if not launch.cell.config.prefix_cache:
         words.append("--no-enable-prefix-caching")
+    if (tools := CHAT.tool_parser(launch.cell.model)) is not None:
+        words += ["--enable-auto-tool-choice", "--tool-call-parser", tools]
+    if (reasoning := CHAT.reasoning_parser(launch.cell.model)) is not None:
+        words += ["--reasoning-parser", reasoning]
     return tuple(words)
 
 
@@ -164,6 +169,16 @@ def version(get: Callable[[str], Json]) -> str | None:
     return str(answer["version"]) if set(answer) == {"version"} else None
 
 
+CHAT = Chat(
+    extra={"return_token_ids": True},
+    prompt_ids=lambda answer: answer.get("prompt_token_ids"),
+    token_ids=lambda answer: answer["choices"][0].get("token_ids"),
+    regex=lambda expression: {"structured_outputs": {"regex": expression}},
+    tool_formats={"hermes": "hermes"},
+    tools_need_parser=True,
+    reasoning_formats={"qwen3": "qwen3"},
+)
+
 ENGINE = Engine(
     name="vllm",
     weights="huggingface",
@@ -179,6 +194,7 @@ ENGINE = Engine(
     score=score,
     parse_scores=parse_scores,
     version=version,
+    chat=CHAT,
     registry=lambda environment: ("of_vllm",),
     # Its warning of a fallback is left out for the architectures that it lists as transformers'; this line is not.
     fell_back=re.compile(r"Using Transformers modeling backend\."),

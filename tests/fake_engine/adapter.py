@@ -14,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from matrix.cells import Cell
+from runners.chat import Chat
 from runners.engine import (
     Ask,
     Chunk,
@@ -111,6 +112,14 @@ def version(get: Callable[[str], Json]) -> str | None:
     return str(answer["version"]) if answer.get("engine") == "fake" else None
 
 
+CHAT = Chat(
+    prompt_ids=lambda answer: answer["prompt_token_ids"],
+    token_ids=lambda answer: answer["choices"][0]["token_ids"],
+    regex=lambda expression: {"regex": expression},
+)
+TEXT_CHAT = Chat(schemas=False)
+
+
 def fake_engine(
     *behaviours: str,
     environment: Mapping[str, str] | None = None,
@@ -141,6 +150,7 @@ def fake_engine(
         supports=supports,
         version=version,
         max_top_k=20 if speaks_ids else 0,
+        chat=CHAT if speaks_ids else TEXT_CHAT,
         cache_tokens=8192,
     )
 

@@ -19,13 +19,15 @@ from tokenizers.pre_tokenizers import Whitespace
 
 from matrix.cells import Cell, Config, Device, FolderSource, Model, Release, Workload
 from matrix.results import Table, Verdict
+from probes.chat.conversations import Conversation
+from probes.chat.renders import Rendered, Renders
 from probes.probe import Bench, Probe
 from probes.reference.stage import TOP_K, Coverage, Reference
 from probes.stopwatch import Stopwatch
 from runners import failure, venv
 from runners.engine import Engine, Environment, Launch, Server
 from runners.models import Checkpoint
-from tests.fake_engine import adapter, pocket
+from tests.fake_engine import adapter, chat, pocket
 
 MARK = "FAKE_ENGINE_MARK"
 """Environment variable by which a test finds its own engine's processes among everybody's."""
@@ -81,6 +83,9 @@ class StandIn(Reference, frozen=True, kw_only=True):
     def coverage(self) -> Coverage:
         return self.covered
 
+    def renders(self, conversations: Sequence[Conversation]) -> Renders:
+        return renders(conversations)
+
     def tokenizer(self) -> Tokenizer:
         return tokenizer()
 
@@ -98,6 +103,17 @@ def bench(workload: Workload = WORKLOAD, covered: Coverage = COVERAGE) -> Bench:
     nowhere = Checkpoint(folder=Path("pocket"), digest="0" * 40)
     stand_in = StandIn(checkpoint=nowhere, environment=ENVIRONMENT, workload=workload, watch=watch, covered=covered)
     return Bench(reference=stand_in, watch=watch)
+
+
+def renders(conversations: Sequence[Conversation]) -> Renders:
+    """What the fake engine's template makes of conversations, by the engine's own code where it is told nothing."""
+    of_engine = chat.Chat({}, None)
+    found = []
+    for asked in conversations:
+        given = {} if asked.thinking is None else {"chat_template_kwargs": {"enable_thinking": asked.thinking}}
+        ask = {"messages": list(asked.messages), "tools": list(asked.tools), **given}
+        found.append((Rendered(text=of_engine.text(ask), ids=tuple(of_engine.prompt_ids(ask))),))
+    return Renders(templated=True, bos=chat.BOS_ID, stops=(pocket.EOS,), rendered=tuple(found))
 
 
 @functools.cache

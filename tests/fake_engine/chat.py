@@ -30,6 +30,7 @@ says, cut into pieces; any other by the tiny model. Behaviours, each with what i
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import tomllib
@@ -48,6 +49,9 @@ TRIGGER = re.compile(r"<\|script-(\d+)\|>")
 CALL = re.compile(r"<tool_call>\n(.*?)\n</tool_call>\n?", re.DOTALL)
 THOUGHT = re.compile(r"\s*<think>(.*?)</think>", re.DOTALL)
 
+LONGEST = 2048
+"""Characters of a conversation."""
+TYPES = {"object", "array", "boolean", "integer"}
 GIVEN = "red-42"
 """Matches the expression that is asked for."""
 
@@ -79,7 +83,7 @@ class Chat:
         return [BOS_ID, *ids] if {"doubled-bos", "bos-by-tokenizer"} & self.told.keys() else ids
 
     def text(self, ask: dict[str, Any]) -> str:
-        messages = [dict(message) for message in ask["messages"]]
+        messages = copy.deepcopy(list(ask["messages"]))
         if "system-lost" in self.told and messages[0]["role"] == "system":
             messages = messages[1:]
         for message in messages:
@@ -182,6 +186,8 @@ class Chat:
             return self.refuse(str(error))
         prompt = self.prompt_ids(ask)
         pieces, ids, reason = self.generated(ask, prompt)
+        if self.ill:
+            pieces.reverse()
         told = {"prompt_tokens": self.counted(ask, prompt), "completion_tokens": len(pieces)}
         if "usage-twice" in self.told:
             told["completion_tokens"] *= 2
@@ -204,21 +210,28 @@ class Chat:
         """Tokens as bytes, their ids where they have any, and why they end."""
         scripted = self.script(ask)
         if scripted is not None:
-            return scripted[0], None, scripted[1]
+            return self.stopped(ask, scripted[0], None, scripted[1])
         obedient = self.constrained(ask)
         if obedient is not None:
             return [obedient.encode()], None, "stop"
         events = list(self.model.generate(ask, prompt))
+        reason = events[-1]["finish_reason"] if events else "stop"
         pieces = [event["text"].encode() for event in events]
-        if self.ill:
-            pieces.reverse()
+        if reason == "stop":
+            pieces[-1:] = [b""]  # an end has no text
+        return self.stopped(ask, pieces, [event["token_id"] for event in events], reason)
+
+    def stopped(
+        self, ask: dict[str, Any], pieces: list[bytes], ids: list[int] | None, reason: str
+    ) -> tuple[list[bytes], list[int] | None, str]:
+        """The same up to the first stop word."""
         for number in range(len(pieces)):
             if any(word.encode() in b"".join(pieces[: number + 1]) for word in ask.get("stop", ())):
                 kept = b"".join(pieces[: number + 1])
                 for word in () if "stop-kept" in self.told else ask["stop"]:
                     kept = kept.partition(word.encode())[0]
-                return [kept], [event["token_id"] for event in events[: number + 1]], "stop"
-        return pieces, [event["token_id"] for event in events], events[-1]["finish_reason"] if events else "stop"
+                return [kept], None, "stop"
+        return pieces, ids, reason
 
     def counted(self, ask: dict[str, Any], prompt: list[int]) -> int:
         """Tokens of the prompt, as usage tells them."""
@@ -242,6 +255,11 @@ class Chat:
             raise Refused("max_tokens and temperature are numbers")
         if any(not isinstance(message.get("content") or "", str) for message in messages):
             raise Refused("this model takes text alone")
+        if sum(len(message.get("content") or "") for message in messages) > LONGEST:
+            raise Refused("the prompt is longer than the context")
+        named = ask.get("response_format", {}).get("json_schema", {"schema": {"type": "object"}})
+        if named["schema"]["type"] not in TYPES:
+            raise Refused("no such type")
         named = {tool["function"]["name"] for tool in ask.get("tools", ())}
         if isinstance(ask.get("tool_choice"), dict) and ask["tool_choice"]["function"]["name"] not in named:
             raise Refused("no such tool")

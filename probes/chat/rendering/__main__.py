@@ -1,7 +1,7 @@
 """What a checkpoint's own chat template makes of conversations: `python -P rendering --model FOLDER --asked FILE`.
 
 Prints one line of JSON: `templated`, `bos` and `stops` (the ids at which generation ends, as the tokenizer, config.json
-and generation_config.json name them), and `rendered`, for each conversation the ways to render it, each {"text", "ids"},
+and generation_config.json name them), and `rendered`: for each conversation the ways to render it, each {"text", "ids"}
 or {"refused": why}. There are two ways where calls are in it: OpenAI's route gives their arguments as JSON in a string,
 templates take objects as a rule, and some take the string. Standalone: it runs in the reference's environment and
 imports nothing of this project.

@@ -9,6 +9,8 @@ that users of the package call. Standalone: it runs in the engine's environment 
     POST /generate   {"token_ids": [n], "max_tokens": m, "top_k": k, "ignore_eos": bool, "stream": bool,
                       "temperature": t, "seed": s, "reuse": bool}
 
+    POST /v1/chat/completions  OpenAI's, handed on to the package's own chat call
+
 `reuse` lets the package use what it still holds of the last prompt, as its own completion call does.
 
 A row is {"logprob": x, "top": [[id, logprob], …]}. A stream is server-sent events that end with `data: [DONE]`.
@@ -22,7 +24,7 @@ import json
 import os
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -32,6 +34,9 @@ import numpy as np
 WARNINGS_AND_ERRORS = (3, 4)
 """Of ggml_log_level in ggml.h; the package's own table is of an older numbering."""
 LOG = os.dup(2)
+
+CHAT = "/v1/chat/completions"
+CHAT_FIELDS = ("messages", "tools", "tool_choice", "temperature", "max_tokens", "stop", "stream", "response_format")
 
 
 @llama_cpp.llama_log_callback
@@ -127,6 +132,11 @@ class Model:
             if ends:
                 return
 
+    def chat(self, ask: dict[str, Any]) -> Any:
+        """What the package's own chat call gives: an answer, or the events of a stream."""
+        given = {name: ask[name] for name in CHAT_FIELDS if name in ask}
+        return self.generator.create_chat_completion(**given)
+
 
 class Handler(BaseHTTPRequestHandler):
     model: Model
@@ -142,11 +152,18 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         ask = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == CHAT:
+            self.with_model(ask)
+            return
         vocabulary = self.model.generator.n_vocab()
         wrong = [i for i in ask.get("token_ids", []) if not 0 <= i < vocabulary]
         if wrong or not ask.get("token_ids"):
             self.answer(400, {"error": f"token ids outside the vocabulary of {vocabulary}: {wrong[:5]}"})
             return
+        self.with_model(ask)
+
+    def with_model(self, ask: dict[str, Any]) -> None:
+        """Answer a request when its turn has come."""
         try:
             with self.model.lock:
                 self.route(ask)
@@ -158,11 +175,16 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(500 if in_package(error) else 422, {"error": f"{type(error).__name__}: {error}"})
 
     def route(self, ask: dict[str, Any]) -> None:
-        if self.path == "/score":
+        if self.path == CHAT and ask.get("stream"):
+            self.stream(self.model.chat(ask))
+        elif self.path == CHAT:
+            self.answer(200, self.model.chat(ask))
+        elif self.path == "/score":
             score = self.model.score_by_echo if ask.get("through") == "echo" else self.model.score
             self.answer(200, {"rows": score(ask["token_ids"], int(ask["top_k"]))})
         elif self.path == "/generate" and ask.get("stream"):
-            self.stream(ask)
+            counted = {"prompt_tokens": len(ask["token_ids"])}
+            self.stream({**counted, **event} for event in self.model.generate(ask))
         elif self.path == "/generate":
             events = list(self.model.generate(ask))
             cached = events[0]["cached_tokens"] if events else 0
@@ -170,15 +192,13 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.answer(404, {"error": f"no route {self.path}"})
 
-    def stream(self, ask: dict[str, Any]) -> None:
+    def stream(self, events: Iterable[dict[str, Any]]) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
         self.end_headers()
-        for event in self.model.generate(ask):
-            self.wfile.write(
-                b"data: " + json.dumps({"prompt_tokens": len(ask["token_ids"]), **event}).encode() + b"\n\n"
-            )
+        for event in events:
+            self.wfile.write(b"data: " + json.dumps(event).encode() + b"\n\n")
             self.wfile.flush()
         self.wfile.write(b"data: [DONE]\n\n")
         self.close_connection = True
