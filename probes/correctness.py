@@ -156,6 +156,18 @@ def pool(first: Measurement, second: Measurement) -> Measurement:
     return Measurement(values=msgspec.to_builtins(values), tables={**first.tables, **shared})
 
 
+def not_asked(cell: Cell) -> str | None:
+    """Why a cell is not asked; None where it is."""
+    return "judged by the probe for quantized weights" if cell.config.quantization else None
+
+
+SEQUENTIAL = Sequential(
+    more=(Look(start=1), Look(start=2, size=2)),
+    pool=pool,
+    confirm=pooling.beside,
+    needs_confirming=strata.needs_confirming,
+)
+
 PROBE = Probe(
     name="correctness",
     version=7,
@@ -165,10 +177,6 @@ PROBE = Probe(
     deadline_s=1800,
     measure=measure,
     judge=strata.judge,
-    sequential=Sequential(
-        more=(Look(start=1), Look(start=2, size=2)),
-        pool=pool,
-        confirm=pooling.beside,
-        needs_confirming=strata.needs_confirming,
-    ),
+    not_asked=not_asked,
+    sequential=SEQUENTIAL,
 )

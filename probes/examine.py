@@ -37,8 +37,9 @@ def examine(probe: Probe, cell: Cell, served: Served, keep: Callable[[Measuremen
     """The verdict; `keep` is given each measurement before anybody judges it, the whole of it so far each time."""
     if served.server.exit_code() is not None:
         raise PrerequisiteNotMet("the engine had ended before this probe")
-    if probe.timing and not cell.config.speed_counts:
-        return Verdict(status=Status.SKIP, reason=f"speed is not measured in config {cell.config.id!r}")
+    why_not = probe.not_asked(cell)
+    if why_not is not None:
+        return Verdict(status=Status.SKIP, reason=why_not)
 
     def judged(measurement: Measurement) -> Verdict:
         keep(measurement)

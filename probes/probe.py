@@ -22,8 +22,11 @@ class Bench(Record, frozen=True, kw_only=True):
     """What a measurement may use besides the server."""
 
     reference: Reference
+    """Of the weights that the engine computes with: where it quantizes them, of what they are then."""
     watch: Stopwatch
     look: Look = Look()
+    released: Reference | None = None
+    """Of the weights as they were released, where the engine computes with others."""
 
 
 class Sequential(Record, frozen=True, kw_only=True):
@@ -52,8 +55,10 @@ class Probe(Record, frozen=True, kw_only=True):
     deadline_s: float
     measure: Callable[[Server, Cell, Bench], Measurement]
     judge: Callable[[Measurement, Cell], Verdict]
+    not_asked: Callable[[Cell], str | None] = lambda cell: None
+    """Why a cell is not asked; None where it is."""
     timing: bool = False
-    """Asked only in configs whose speed counts, and alone among timings on its machine."""
+    """Alone among timings on its machine."""
     by_reference: bool = False
     """The verdict rests on what the reference says, and so falls where that is in doubt."""
     sequential: Sequential | None = None

@@ -40,7 +40,7 @@ from probes.probe import Bench, Probe
 from probes.provenance import harness_version, machine, verdict_without_places, without_places
 from probes.reference.stage import Reference
 from probes.stopwatch import ENVIRONMENT, HARNESS, REFERENCE, STARTUP, Stopwatch
-from runners import attach, claims, daemon, docker, failure, leases, preflight, prepare, venv
+from runners import attach, claims, daemon, docker, failure, leases, models, preflight, prepare, venv
 from runners import registry as engine_registry
 from runners.engine import SHIMS as SHIMS
 from runners.engine import Environment, Launch, Server, ready_deadline_s
@@ -210,8 +210,21 @@ class Session:
             return scripted.checkpoint(model.id, model.source.format, environment, self.host(environment), say)
         return prepare.checkpoint(self.matrix, model, say)
 
+    def bench(self, cell: Cell, source: Checkpoint, watch: Stopwatch) -> Bench:
+        """What a cell's probes need besides the server."""
+        released = self.reference(cell, source, watch)
+        if cell.config.quantization is None:
+            return Bench(reference=released, watch=watch)
+        kinds = self.engines[cell.release.engine].quantizations
+        if cell.config.quantization not in kinds:
+            raise NotSupported(f"this engine has no tool that quantizes weights to {cell.config.quantization}")
+        weights = self.prepare(cell, source).model_path
+        used = models.dequantized(weights, f"{cell.model.id} in {cell.config.quantization}", released.environment)
+        reference = msgspec.structs.replace(released, checkpoint=used, dtype=kinds[cell.config.quantization], host=None)
+        return Bench(reference=reference, watch=watch, released=released)
+
     def reference(self, cell: Cell, source: Checkpoint, watch: Stopwatch, say: Say = lambda line: None) -> Reference:
-        """The reference forward pass of a cell's model."""
+        """The reference forward pass of a cell's model, as it was released."""
         environment = prepare.reference_environment(self.matrix, cell.model, say)
         return Reference(
             checkpoint=source,
@@ -231,8 +244,9 @@ class Session:
             raise NotSupported(planned.excluded)
         with watch.on(REFERENCE):
             source = self.checkpoint(cell.model)
-            reference = self.reference(cell, source, watch)
-        with Up(lambda: self._server(cell, reference, watch), Bench(reference=reference, watch=watch)) as up:
+            bench = self.bench(cell, source, watch)
+        released = bench.released or bench.reference
+        with Up(lambda: self._server(cell, released, watch), bench) as up:
             yield up
 
     def _server(self, cell: Cell, reference: Reference, watch: Stopwatch) -> AbstractContextManager[Server]:

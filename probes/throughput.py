@@ -216,6 +216,19 @@ def _sentence(numbers: dict[str, float], concurrency: int) -> str:
     )
 
 
+def not_asked(cell: Cell) -> str | None:
+    """Why a cell is not asked; None where it is."""
+    return None if cell.config.speed_counts else f"speed is not measured in config {cell.config.id!r}"
+
+
 PROBE = Probe(
-    name="throughput", version=1, tier="smoke", timing=True, order=9, deadline_s=900, measure=measure, judge=judge
+    name="throughput",
+    version=1,
+    tier="smoke",
+    timing=True,
+    order=9,
+    deadline_s=900,
+    measure=measure,
+    judge=judge,
+    not_asked=not_asked,
 )

@@ -26,7 +26,7 @@ from docker.models.containers import Container
 from docker.types import DeviceRequest, LogConfig, Mount, Ulimit
 from requests.exceptions import RequestException
 
-from matrix.cells import Device
+from matrix.cells import Cell, Device
 from matrix.errors import Infrastructure, NotSupported, ReadinessError
 from runners import claims, daemon, failure, http, models, owner, preflight, waiting
 from runners.claims import Registry
@@ -356,12 +356,13 @@ def _remove_all(client: docker.DockerClient, label: str) -> None:
 # --- what ends by itself ----------------------------------------------------------------------------------
 
 
-def convert(engine: Engine, image: Ready, checkpoint: Path, target: Path, dtype: str) -> None:
+def convert(engine: Engine, image: Ready, checkpoint: Path, target: Path, cell: Cell) -> None:
     """Make an engine's own weights with the converter in its image; raises Infrastructure with its last words."""
     assert engine.convert is not None
     asked = Conversion(
-        environment=inside(image), checkpoint=MODEL, target=WEIGHTS / target.name, dtype=dtype, shims=SHIMS
-    )
+        environment=inside(image), checkpoint=MODEL, target=WEIGHTS / target.name, dtype=cell.dtype,
+        quantization=cell.config.quantization, shims=SHIMS,
+    )  # fmt: skip
     mounts = [
         read_only(checkpoint, MODEL),
         read_only(STAND_INS, SHIMS),

@@ -94,6 +94,8 @@ class Conversion(Record, frozen=True, kw_only=True):
     checkpoint: Path
     target: Path
     dtype: str
+    quantization: str | None = None
+    """The type to which the weights are quantized then; None: they are not."""
     shims: Path
     """The folder of stand-ins."""
 
@@ -197,6 +199,9 @@ class Engine(Record, frozen=True, kw_only=True):
     """Lines of the log that show, where it ended on a CPU, that the build for CPUs lacks what this model needs."""
     convert: Callable[[Conversion], tuple[str, ...]] | None = None
     """Arguments after `python` that make the engine's own weights."""
+    quantizations: dict[str, str] = {}
+    """Types to which its converter quantizes weights, and what its kernels round beside them: a family of replicates of
+    the reference program."""
     max_top_k: int = 20
     """The most logprobs per token that the server gives as it is launched here; 0: none, its answers are text alone."""
     cache_tokens: int | None = None

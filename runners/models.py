@@ -12,7 +12,7 @@ from pathlib import Path
 
 from uv import find_uv_bin
 
-from matrix.cells import FolderSource, HubSource, Model, PackageSource, RecipeSource, Record, ScriptSource
+from matrix.cells import Cell, FolderSource, HubSource, Model, PackageSource, RecipeSource, Record, ScriptSource
 from matrix.errors import Infrastructure, WrongInput
 from runners import cache, environments, failure
 from runners.engine import Engine, Environment
@@ -78,7 +78,7 @@ def own_weights(
     maker: str,
     convert: Callable[[Path], None],
     source: Checkpoint,
-    dtype: str,
+    cell: Cell,
     say: Say = lambda line: None,
 ) -> Path:
     """The file or folder that this engine loads, made by `convert(target)` where it needs one of its own.
@@ -87,7 +87,8 @@ def own_weights(
     """
     if engine.convert is None:
         return source.folder
-    key = hashlib.sha256(f"{engine.name} {maker} {source.digest} {dtype}".encode()).hexdigest()[:24]
+    made_of = f"{engine.name} {maker} {source.digest} {cell.dtype} {cell.config.quantization or ''}"
+    key = hashlib.sha256(made_of.strip().encode()).hexdigest()[:24]
     name = f"weights.{engine.weights}"
 
     def make(folder: Path) -> None:
@@ -95,6 +96,21 @@ def own_weights(
         convert(folder / name)
 
     return cache.ensure("weights", key, make, label=f"{engine.name}: weights of {source.digest[:12]}") / name
+
+
+def dequantized(weights: Path, name: str, reference: Environment, say: Say = lambda line: None) -> Checkpoint:
+    """A checkpoint of the weights that are in a GGUF file, in float32; raises Infrastructure where it cannot be made.
+
+    Not rounded to the released dtype: what is quantized lies between its numbers.
+    """
+    digest = hashlib.sha256(f"{weights.parent.name} {cache.stamp(DEQUANTIZE).sha256}".encode()).hexdigest()
+
+    def make(folder: Path) -> None:
+        say(f"dequantizing {name}")
+        run_program(reference.python, "-P", str(DEQUANTIZE), str(weights), str(folder), "float32")
+
+    folder = cache.ensure("models", f"dequantized-{digest[:16]}", make, label=f"dequantized {name}")
+    return Checkpoint(folder=folder, digest=digest)
 
 
 def make_readable(folder: Path) -> None:

@@ -49,14 +49,15 @@ def in_venv(matrix: Matrix, cell: Cell, engine: Engine, source: Checkpoint, say:
     def convert(target: Path) -> None:
         assert engine.convert is not None
         asked = Conversion(
-            environment=environment, checkpoint=source.folder, target=target, dtype=cell.dtype, shims=SHIMS
-        )
+            environment=environment, checkpoint=source.folder, target=target, dtype=cell.dtype,
+            quantization=cell.config.quantization, shims=SHIMS,
+        )  # fmt: skip
         models.convert(environment.python, engine.convert(asked))
 
     registry = claims.in_environment(engine, environment)
     claim = claims.of_checkpoint(registry, source.folder, cell.model.architecture)
     with claims.told(claim):
-        weights = models.own_weights(engine, environment.folder.name, convert, source, cell.dtype, say)
+        weights = models.own_weights(engine, environment.folder.name, convert, source, cell, say)
     return Prepared(environment=environment, image=None, model_path=weights, claim=claim)
 
 
@@ -66,9 +67,9 @@ def in_docker(matrix: Matrix, cell: Cell, engine: Engine, source: Checkpoint, sa
     models.make_readable(source.folder)
 
     def convert(target: Path) -> None:
-        docker.convert(engine, image, source.folder, target, cell.dtype)
+        docker.convert(engine, image, source.folder, target, cell)
 
     claim = claims.of_checkpoint(docker.registry(engine, image), source.folder, cell.model.architecture)
     with claims.told(claim):
-        weights = models.own_weights(engine, image.id, convert, source, cell.dtype, say)
+        weights = models.own_weights(engine, image.id, convert, source, cell, say)
     return Prepared(environment=docker.inside(image), image=image, model_path=weights, claim=claim)

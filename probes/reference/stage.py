@@ -111,7 +111,7 @@ class Reference(Record, frozen=True, kw_only=True):
     host: Host | None = None
     """Where the program runs for a small checkpoint; None: in a process of its own."""
     dtype: str = "bfloat16"
-    """What the engine computes in, and so its noise replicates: bfloat16 or float32."""
+    """What the engine rounds to, and so its noise replicates: bfloat16, float32 or int8."""
 
     def corpus(self, first: int = 0, count: int | None = None) -> Table:
         """Token ids of a part of the corpus, and what the reference and its replicates say; arrays as `program` says.
@@ -141,6 +141,17 @@ class Reference(Record, frozen=True, kw_only=True):
             self._run(folder, "score", "--ids", str(folder / "ids.json"), "--dtype", self.dtype)
 
         return self._table("score", (asked.encode(), self.dtype.encode()), build)
+
+    def alone(self, token_ids: Sequence[Sequence[int]]) -> Table:
+        """What the reference says of given sequences, without replicates."""
+        asked = json.dumps({"token_ids": [list(map(int, ids)) for ids in token_ids]})
+
+        def build(folder: Path) -> None:
+            (folder / "ids.json").write_text(asked)
+            self.say(f"reference: scoring {len(token_ids)} given sequences")
+            self._run(folder, "score", "--ids", str(folder / "ids.json"), "--alone")
+
+        return self._table("alone", (asked.encode(),), build)
 
     def ladder(self, corpus: Table) -> Table:
         """What the model itself says of the first sequences of a corpus with visible roundings; none beyond memory."""

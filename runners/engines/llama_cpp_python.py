@@ -23,6 +23,7 @@ from runners.engine import (
 CONTEXT = 2048
 """The shim keeps every position's logits: 400 MB at this length for a vocabulary of 49k."""
 
+FILE_TYPES = {"q8-0": "Q8_0", "q4-k-m": "Q4_K_M"}
 OUTTYPES = {"bfloat16": "bf16", "float16": "f16", "float32": "f32"}
 
 
@@ -54,7 +55,8 @@ def convert(asked: Conversion) -> tuple[str, ...]:
     source = sources(asked.environment)
     program = asked.shims / "llama_cpp" / "convert.py"
     words = (str(program), str(source / "convert_hf_to_gguf.py"), str(asked.checkpoint))
-    return (*words, "--outtype", OUTTYPES[asked.dtype], "--outfile", str(asked.target))
+    then = ("--quantize", FILE_TYPES[asked.quantization]) if asked.quantization else ()
+    return (*words, "--outtype", OUTTYPES[asked.dtype], "--outfile", str(asked.target), *then)
 
 
 def generate(ask: Ask) -> HttpRequest:
@@ -136,6 +138,7 @@ ENGINE = Engine(
     version=version,
     chat=Chat(serves=False, schemas=False, template_arguments=False, tool_formats={}, reasoning_formats={}),
     registry=registry,
+    quantizations=dict.fromkeys(FILE_TYPES, "int8"),
     cache_tokens=1,  # it keeps its last prompt alone
     lineage="llama.cpp",
 )

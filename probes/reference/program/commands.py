@@ -26,15 +26,24 @@ from .sheet import Arrays, Ids, Sheet, given, save
 from .streamed import Streamed
 from .ways import (
     FLOAT32_NOISE,
+    INT8_NOISE,
     NOISE,
     REFERENCE,
     STREAMED_FLOAT32_NOISE,
+    STREAMED_INT8_NOISE,
     STREAMED_NOISE,
     Replicate,
     whole,
 )
 
 SCHEMA = 2
+
+FAMILIES = {
+    "bfloat16": (NOISE, STREAMED_NOISE),
+    "float32": (FLOAT32_NOISE, STREAMED_FLOAT32_NOISE),
+    "int8": (INT8_NOISE, STREAMED_INT8_NOISE),
+}
+"""Noise replicates by what an engine rounds to: of a model in memory, and of one read part by part."""
 
 
 class Clock:
@@ -95,9 +104,8 @@ def family(options: argparse.Namespace) -> tuple[Replicate, ...]:
     if options.alone:
         return ()
     streamed = not fits(options.model, options.memory)
-    if options.dtype == "float32":
-        return STREAMED_FLOAT32_NOISE if streamed else FLOAT32_NOISE
-    return STREAMED_NOISE if streamed else NOISE
+    resident, in_parts = FAMILIES[options.dtype]
+    return in_parts if streamed else resident
 
 
 def metadata(config: Any, arguments: argparse.Namespace, clock: Clock, **more: Any) -> str:
@@ -290,7 +298,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         command.add_argument("--work", type=Path, help="folder that keeps what a stopped run has done")
         if name == "ladder":
             continue
-        command.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="of the replicates")
+        command.add_argument("--dtype", choices=tuple(FAMILIES), default="bfloat16", help="of the replicates")
         command.add_argument("--alone", action="store_true", help="the reference without its noise replicates")
         command.add_argument("--note-every", type=float, default=10.0, help="seconds between two notes in that folder")
         if name == "build":

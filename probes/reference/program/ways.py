@@ -32,6 +32,8 @@ ROW_PARALLEL = (
     "dense_4h_to_h",
 )  # what tensor parallelism splits and adds
 
+SHORT_BLOCK, LONG_BLOCK = 32, 256  # of inputs to quantized weights that share a scale
+
 Passes = Iterator[list[Job]]
 
 
@@ -181,6 +183,33 @@ def shaken(seed: int, model: Any) -> Iterator[None]:
         handle.remove()
 
 
+@contextmanager
+def int8_inputs(block: int, model: Any) -> Iterator[None]:
+    """What every linear layer reads, rounded to int8 in blocks with a scale each, as kernels for quantized weights do.
+
+    In the blocks of llama.cpp's CPU kernels: 32 numbers with a float16 scale (Q8_0), or, where rows are long enough,
+    256 with a float32 one (Q8_K).
+    """
+
+    def rounded(_: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        values, *others = given
+        width = values.shape[-1]
+        size = next((one for one in (block, SHORT_BLOCK) if width % one == 0), width)
+        blocks = values.float().unflatten(-1, (width // size, size))
+        scale = blocks.abs().amax(-1, keepdim=True).clamp(min=1e-12) / 127
+        scale = scale.half().float().clamp(min=1e-7) if size == SHORT_BLOCK else scale
+        return ((blocks / scale).round().mul(scale).flatten(-2).to(values.dtype), *others)
+
+    handles = [
+        layer.register_forward_pre_hook(rounded) for layer in model.modules() if isinstance(layer, torch.nn.Linear)
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 # --- the reference and its replicates ---------------------------------------------------------------------
 
 REFERENCE = Replicate("reference", "float32", "eager", whole)
@@ -220,4 +249,21 @@ STREAMED_FLOAT32_NOISE = tuple(
     if replicate.way is decode
     else replicate
     for replicate in FLOAT32_NOISE
+)
+# For an engine whose kernels read the inputs of quantized weights in int8: that rounding is theirs by design, and
+# coarser than bfloat16's. Which blocks it uses depends on the type of each tensor; both sizes are here.
+INT8_NOISE = (
+    Replicate("int8-short", "float32", "eager", whole, partial(int8_inputs, SHORT_BLOCK)),
+    Replicate("int8-long", "float32", "sdpa", whole, partial(int8_inputs, LONG_BLOCK)),
+    Replicate("int8-left-padded", "bfloat16", "sdpa", left_padded, partial(int8_inputs, SHORT_BLOCK)),
+    Replicate(
+        "int8-chunked-prefill", "bfloat16", "sdpa", partial(in_chunks, CHUNKS_EIGHTHS), partial(int8_inputs, LONG_BLOCK)
+    ),
+    Replicate("int8-decode", "bfloat16", "sdpa", decode, partial(int8_inputs, SHORT_BLOCK)),
+)
+STREAMED_INT8_NOISE = tuple(
+    Replicate("int8-halves", "bfloat16", "sdpa", partial(in_chunks, HALF_EIGHTHS), partial(int8_inputs, SHORT_BLOCK))
+    if replicate.way is decode
+    else replicate
+    for replicate in INT8_NOISE
 )

@@ -1,5 +1,7 @@
 """llama.cpp's converter as it is, but for checkpoints whose tokenizer was made here: `python convert.py CONVERTER …`.
 
+`--quantize TYPE` at the end quantizes what it made, by llama.cpp's own quantizer, which llama-cpp-python binds.
+
 The converter knows a tokenizer by what it makes of a fixed text, and refuses those it has not seen: a fault that users
 of a new model meet, and that must be seen. A checkpoint with random weights has a tokenizer of one character a token,
 which no converter can know; it is marked by the record beside its weights, and for it alone the question is answered.
@@ -8,6 +10,7 @@ Standalone: it runs in the engine's environment and imports nothing of this proj
 
 from __future__ import annotations
 
+import ctypes
 import runpy
 import sys
 from pathlib import Path
@@ -38,13 +41,32 @@ def take_made_here() -> None:
     conversion.get_model_class = as_made_here
 
 
+def quantize(path: Path, kind: str) -> None:
+    """Quantize a file in place; the process fails where llama.cpp says that it could not."""
+    import llama_cpp
+
+    params = llama_cpp.llama_model_quantize_default_params()
+    params.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{kind}")
+    whole = path.rename(path.with_suffix(".whole.gguf"))
+    code = llama_cpp.llama_model_quantize(str(whole).encode(), str(path).encode(), ctypes.byref(params))
+    whole.unlink()
+    if code != 0:
+        sys.exit(f"llama_model_quantize to {kind} returned {code}")
+
+
 def main() -> None:
+    kind = None
+    if sys.argv[-2] == "--quantize":
+        kind = sys.argv.pop()
+        sys.argv.pop()
     converter, checkpoint = Path(sys.argv[1]), Path(sys.argv[2])
     sys.path[:0] = [str(converter.parent), str(converter.parent / "gguf-py")]
     sys.argv[:2] = [str(converter)]
     if (checkpoint / RECORD).is_file():
         take_made_here()
     runpy.run_path(str(converter), run_name="__main__")
+    if kind is not None:
+        quantize(Path(sys.argv[sys.argv.index("--outfile") + 1]), kind)
 
 
 if __name__ == "__main__":
