@@ -218,8 +218,14 @@ class Session:
         kinds = self.engines[cell.release.engine].quantizations
         if cell.config.quantization not in kinds:
             raise NotSupported(f"this engine has no tool that quantizes weights to {cell.config.quantization}")
+        if models.has_experts(source.folder):
+            raise NotSupported(
+                "quantized experts: no replicate rounds the inputs of experts, so their noise is unknown"
+            )
         weights = self.prepare(cell, source).model_path
-        used = models.dequantized(weights, f"{cell.model.id} in {cell.config.quantization}", released.environment)
+        used = models.dequantized(
+            weights, source, f"{cell.model.id} in {cell.config.quantization}", released.environment
+        )
         reference = msgspec.structs.replace(released, checkpoint=used, dtype=kinds[cell.config.quantization], host=None)
         return Bench(reference=reference, watch=watch, released=released)
 

@@ -18,7 +18,11 @@ from runners import cache, environments, failure
 from runners.engine import Engine, Environment
 from runners.environments import Say
 
+EXPERT_KEYS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+"""By which configurations say how many experts there are."""
+
 DEQUANTIZE = Path(__file__).parent / "conversions" / "dequantize_gguf.py"
+DEQUANTIZE_WEIGHTS = Path(__file__).parent / "conversions" / "dequantize_weights.py"
 CONVERSION_DEADLINE_S = 30 * 60
 PROGRAM_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
@@ -98,16 +102,17 @@ def own_weights(
     return cache.ensure("weights", key, make, label=f"{engine.name}: weights of {source.digest[:12]}") / name
 
 
-def dequantized(weights: Path, name: str, reference: Environment, say: Say = lambda line: None) -> Checkpoint:
-    """A checkpoint of the weights that are in a GGUF file, in float32; raises Infrastructure where it cannot be made.
-
-    Not rounded to the released dtype: what is quantized lies between its numbers.
-    """
-    digest = hashlib.sha256(f"{weights.parent.name} {cache.stamp(DEQUANTIZE).sha256}".encode()).hexdigest()
+def dequantized(
+    weights: Path, released: Checkpoint, name: str, reference: Environment, say: Say = lambda line: None
+) -> Checkpoint:
+    """A checkpoint with the weights that are in a GGUF file; raises Infrastructure where it cannot be made."""
+    key = f"{weights.parent.name} {released.digest} {cache.stamp(DEQUANTIZE_WEIGHTS).sha256}"
+    digest = hashlib.sha256(key.encode()).hexdigest()
 
     def make(folder: Path) -> None:
         say(f"dequantizing {name}")
-        run_program(reference.python, "-P", str(DEQUANTIZE), str(weights), str(folder), "float32")
+        words = (str(weights), str(released.folder), str(folder))
+        run_program(reference.python, "-P", str(DEQUANTIZE_WEIGHTS), *words)
 
     folder = cache.ensure("models", f"dequantized-{digest[:16]}", make, label=f"dequantized {name}")
     return Checkpoint(folder=folder, digest=digest)
@@ -217,6 +222,13 @@ def convert(python: Path, arguments: Sequence[str]) -> None:
         raise Infrastructure(f"the conversion did not end within {CONVERSION_DEADLINE_S:.0f} s") from None
     if done.returncode != 0:
         raise failure.explain_exit(done.returncode, done.stdout, while_doing=CONVERTING)
+
+
+def has_experts(folder: Path) -> bool:
+    """Whether a checkpoint is a mixture of experts, by its configuration."""
+    config = json.loads((folder / "config.json").read_text())
+    text = config.get("text_config", config)
+    return any(text.get(key) for key in EXPERT_KEYS)
 
 
 def vocabulary_size(folder: Path) -> int:
