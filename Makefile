@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROFILE ?= quick
 
-.PHONY: grid test lint setup lock clean microscope bench-costs bench-runners bench-reference bench-verdict bench-mutation
+.PHONY: grid test lint setup lock clean microscope bench-costs bench-runners bench-reference bench-verdict bench-mutation bench-faults
 
 grid: setup
 	$(BIN)/readiness run --profile $(PROFILE) --launcher venv
@@ -59,6 +59,11 @@ bench-verdict: setup
 # Faults put into tiny checkpoints of many architectures, judged in float32; an hour or two; writes docs/mutation-score.md.
 bench-mutation: setup
 	$(BIN)/python -m tests.benchmarks.mutation --jobs 2 $(ARGUMENTS)
+
+# Public faults of new models, each by a mechanism beside its null twin, and healthy engines over many corpora (hours;
+# ARGUMENTS="--only mechanisms" ends in minutes); writes docs/fault-coverage.md.
+bench-faults: setup
+	$(BIN)/python -m tests.benchmarks.faults $(ARGUMENTS)
 
 clean:
 	rm -rf $(VENV) site junit.xml .mypy_cache .pytest_cache .ruff_cache .hypothesis

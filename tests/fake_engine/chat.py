@@ -4,6 +4,7 @@ A prompt's tokens are its UTF-8 bytes, and BOS. A message that holds a script's 
 says, cut into pieces; any other by the tiny model. Behaviours, each with what is the same but right beside it:
 
     doubled-bos                 the tokenizer puts one before the template's own   | bos-by-tokenizer: instead of it
+    bos-lost                    there is none
     system-lost                 the first system prompt is left out
     tool-result-lost            tool results are rendered empty
     normalises                  the prompt's characters are composed (NFC)
@@ -77,7 +78,7 @@ class Chat:
     def prompt_ids(self, ask: dict[str, Any]) -> list[int]:
         """The ids of the rendered prompt."""
         text = self.text(ask)
-        if "bos-by-tokenizer" in self.told:
+        if {"bos-by-tokenizer", "bos-lost"} & self.told.keys():
             text = text.removeprefix(self.format["bos"])
         ids = encode(text, self.format["bos"])
         return [BOS_ID, *ids] if {"doubled-bos", "bos-by-tokenizer"} & self.told.keys() else ids

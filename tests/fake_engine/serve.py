@@ -33,6 +33,8 @@ Behaviours, combined freely, `NAME` or `NAME=VALUE`:
     chunk-start-state                       a hit gives the state of its last block's beginning
     crosstalk=WEIGHT                        a memory takes so much of another request's that is in flight
     swaps=N                                 one in N requests that are in flight with others gets another's answer
+    fails-beyond=TOKENS                     longer prompts are answered with 500
+    fails-together                          requests in flight with others are answered with 500
     window-lost=TOKENS                      what is further back is forgotten
     decode-crossing=TOKENS                  decode forgets its memory where a shorter prompt reaches this length
     conv-off-by-one                         decode takes the token before the last for the last
@@ -108,6 +110,11 @@ class InFlight:
             number, self.prompts[self.came] = self.came, ids
         time.sleep(self.linger_s)  # no wait for a state: that is how long another has to come
         return number
+
+    def crowded(self) -> bool:
+        """Whether a request is in flight."""
+        with self.lock:
+            return bool(self.prompts)
 
     def leave(self, number: int) -> None:
         with self.lock:
@@ -354,6 +361,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def route(self, ask: dict[str, Any]) -> None:
         ids = self.model.ids_of(ask)
+        if len(ids) > int(self.behaviours.get("fails-beyond", sys.maxsize)):
+            self.answer(500, {"error": "index out of range"})
+            return
+        if "fails-together" in self.behaviours and self.model.in_flight.crowded():
+            self.answer(500, {"error": "no room in the KV cache"})
+            return
         if self.path == "/score":
             self.answer(200, {"rows": self.model.score(ids, int(ask["top_k"])), **self.model.usage(len(ids), 0)})
         elif self.path == "/generate" and ask.get("stream"):

@@ -1,0 +1,75 @@
+"""The list of public faults and the page that says which of them are caught."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from probes.checkpoints import recipes
+from tests.benchmarks.faults import __main__ as bench
+from tests.benchmarks.faults import mechanisms, page
+from tests.benchmarks.faults.mechanisms import MECHANISMS, Mutant, Shown
+from tests.benchmarks.faults.page import Alarms, Row
+
+NOW = dt.datetime(2026, 11, 27, tzinfo=dt.UTC)
+CHECKS = {"L0", "L1", "C1", "C2", "C3", "C4", "C5", "C7", "C8", "C9"}
+
+
+def test_every_fault_has_a_mechanism_or_says_what_it_needs() -> None:
+    """One of the two, and never both; none is listed twice."""
+    rows = bench.rows()
+    assert len({row.reference for row in rows}) == len(rows) == 75
+    assert all((row.mechanism is None) != (row.needs is None) for row in rows)
+    assert {row.mechanism for row in rows if row.mechanism is not None} <= MECHANISMS.keys()
+    assert {check for row in rows for check in row.checks} == CHECKS
+
+
+def test_mechanisms_name_recipes_and_probes_that_there_are() -> None:
+    """And every null twin differs from its fault, but where the checkpoint makes the difference."""
+    for mechanism in MECHANISMS.values():
+        assert mechanism.probe in mechanisms.PROBES
+        if isinstance(mechanism, Mutant):
+            recipes.named(mechanism.recipe)
+        else:
+            assert mechanism.faulty != mechanism.right or mechanism.model == "incomplete"
+
+
+@pytest.mark.parametrize(
+    ("status", "twin", "caught"),
+    [("FAIL", "PASS", True), ("CRASH", "PASS", True), ("UNDECIDED", "PASS", False), ("FAIL", "FAIL", False)],
+)
+def test_a_fault_is_caught_where_its_twin_passes(status: str, twin: str, caught: bool) -> None:
+    """A probe that also accuses what is right has caught nothing."""
+    assert Shown(probe="state", status=status, reason="", twin=twin, twin_reason="").caught is caught
+
+
+def test_a_fake_engine_s_mechanism_and_its_twin_are_judged_by_the_probe_itself() -> None:
+    """One of loading, through the launcher."""
+    said: list[str] = []
+    shown = mechanisms.show_all(None, ["a package is missing"], said.append)["a package is missing"]  # type: ignore[arg-type]
+    assert (shown.status, shown.twin, shown.caught) == ("CRASH", "PASS", True)
+    assert said == ["a package is missing: CRASH, its twin PASS"]
+
+
+def test_the_page_counts_what_is_caught_and_names_what_is_not() -> None:
+    """Faults that need other hardware are counted apart, and misses give the probe's own words."""
+    rows = [
+        Row(reference="a/b#1", model="M", checks=("C4",), what="x", mechanism="a cached block of another prompt"),
+        Row(reference="a/b#2", model="M", checks=("C5",), what="y", mechanism="an error when requests come together"),
+        Row(reference="a/b#3", model="M", checks=("C5",), what="z", needs="GPU graphs"),
+    ]
+    shown = {
+        "a cached block of another prompt": Shown(probe="state", status="FAIL", reason="", twin="PASS", twin_reason=""),
+        "an error when requests come together": Shown(
+            probe="batch", status="PASS", reason="all alike.", twin="PASS", twin_reason="all alike."
+        ),
+    }
+    alarms = [Alarms(engine="vllm-1", model="m", probe="state", corpora=20, accused=0, undecided=1)]
+    text = page.document(rows, shown, alarms, NOW, {"reference": "reference-1"})
+    assert "| faults that can be shown on a CPU, caught | at least 95% | 1 of 2, 50.0% | not met |" in text
+    assert "| false alarms of healthy engines | 0 | 0 in 20 verdicts | met |" in text
+    assert "Counted apart: 1 need GPU graphs." in text
+    assert "- **an error when requests come together**: PASS, all alike. Its twin: PASS, all alike." in text
+    assert "| vllm-1 | m | state | 20 | 0 | 1 | 0 |" in text
+    assert "Measured 2026-11-27, with reference reference-1." in text
