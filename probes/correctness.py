@@ -178,5 +178,6 @@ PROBE = Probe(
     measure=measure,
     judge=strata.judge,
     not_asked=not_asked,
+    of_some_configs=True,
     sequential=SEQUENTIAL,
 )

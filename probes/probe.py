@@ -57,6 +57,8 @@ class Probe(Record, frozen=True, kw_only=True):
     judge: Callable[[Measurement, Cell], Verdict]
     not_asked: Callable[[Cell], str | None] = lambda cell: None
     """Why a cell is not asked; None where it is."""
+    of_some_configs: bool = False
+    """Left out, without a word, of a run in which no cell is asked."""
     timing: bool = False
     """Alone among timings on its machine."""
     by_reference: bool = False

@@ -85,5 +85,6 @@ PROBE = Probe(
     measure=measure,
     judge=judge,
     not_asked=not_asked,
+    of_some_configs=True,
     sequential=correctness.SEQUENTIAL,
 )

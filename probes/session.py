@@ -147,7 +147,13 @@ class Session:
         """What is asked of every cell, in order."""
         asked = ("*",) if self.attached is not None else self.matrix.profiles[self.options.profile].probes
         found = probe_registry.probes(self.tier)
-        return {name: probe for name, probe in found.items() if any(fnmatchcase(name, pattern) for pattern in asked)}
+        chosen = {name: probe for name, probe in found.items() if any(fnmatchcase(name, pattern) for pattern in asked)}
+        cells = [planned.cell for planned in self.plan]
+        return {
+            name: probe
+            for name, probe in chosen.items()
+            if not probe.of_some_configs or any(probe.not_asked(cell) is None for cell in cells)
+        }
 
     @cached_property
     def tier(self) -> Tier:

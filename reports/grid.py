@@ -15,7 +15,10 @@ RIGHT = LEVELS.index("right")
 ROBUST = LEVELS.index("robust")
 MAKE_ROBUST = ("state", "batch", "context")
 """The probes that ask whether it stays right when chunked and cached, batched, and past every context breakpoint."""
-UNMEASURED_NEXT = "no probe yet asks whether its serving protocol holds"
+MAKE_RIGHT = ("correctness", "quantized")
+"""Which of them is asked is the config's matter; the other is skipped."""
+MAKES_READY = "protocol"
+UNMEASURED_NEXT = "no probe yet judges its speed"
 
 FRESH_NIGHTS = 3
 """A square older than this fades."""
@@ -121,7 +124,7 @@ def _level(results: tuple[Result, ...]) -> tuple[int | None, str]:
     if not loading:
         return None, _why(asked or results)
     results = tuple(r for r in results if r.cell_id in {known.cell_id for known in loading})
-    correctness = [r for r in results if r.probe == "correctness"]
+    correctness = [r for r in results if r.probe in MAKE_RIGHT and r.verdict.status is not Status.SKIP]
     failing = [r for r in loading if r.verdict.status is not Status.PASS]
     if failing:
         return 0, _why(failing)
@@ -133,11 +136,20 @@ def _level(results: tuple[Result, ...]) -> tuple[int | None, str]:
         return 2, _why(wrong)
     asked_for = {probe: [r for r in results if r.probe == probe] for probe in MAKE_ROBUST}
     shaky = [r for found in asked_for.values() for r in found if r.verdict.status is not Status.PASS]
-    blamed = [r for r in results if r.verdict.status.blames_engine]
+    blamed = [r for r in results if r.verdict.status.blames_engine and r.probe != MAKES_READY]
     if shaky or blamed:
         return RIGHT, _why(blamed or shaky)
     unasked = [probe for probe, found in asked_for.items() if not found]
-    return (RIGHT, f"{unasked[0]} was not asked") if unasked else (ROBUST, UNMEASURED_NEXT)
+    return (RIGHT, f"{unasked[0]} was not asked") if unasked else (ROBUST, _before_ready(results))
+
+
+def _before_ready(results: tuple[Result, ...]) -> str:
+    """What stands between robust and ready."""
+    talked = [r for r in results if r.probe == MAKES_READY]
+    unheld = [r for r in talked if r.verdict.status is not Status.PASS]
+    if unheld:
+        return _why(unheld)
+    return UNMEASURED_NEXT if talked else f"{MAKES_READY} was not asked"
 
 
 def _answered(result: Result) -> bool:

@@ -10,6 +10,9 @@ from reports.store import standing
 from tests.reports.samples import cell, result, whole_cell
 
 
+FINITE = {"prefill_nonfinite": 0.0}
+
+
 def only(results: list[Result]) -> Square:
     (square,) = grid(standing(results)).squares
     return square
@@ -23,8 +26,27 @@ def robust(**statuses: Status) -> list[Result]:
 
 def test_a_cell_that_passes_everything_is_robust() -> None:
     """Level 4 is the highest that today's probes can earn, and the square says what is not asked yet."""
-    square = only(robust())
+    square = only([*robust(), result("protocol")])
     assert (square.level, square.level_name, square.blocked_by) == (4, "robust", UNMEASURED_NEXT)
+    assert only(robust()).blocked_by == "protocol was not asked"
+
+
+@pytest.mark.parametrize("status", [Status.FAIL, Status.DEGRADED])
+def test_a_server_that_breaks_the_protocol_is_still_robust(status: Status) -> None:
+    """Its numbers are right; it is not ready, and is to blame for that."""
+    square = only([*robust(), result("protocol", status)])
+    assert (square.level, square.blocked_by) == (4, f"protocol {status.value}: because <it> & so")
+    assert square.colour == "partly"
+
+
+def test_quantized_weights_that_are_read_rightly_are_right() -> None:
+    """In a config that quantizes, another probe asks what correctness asks elsewhere."""
+    square = only([*whole_cell(cell(), correctness=Status.SKIP), result("quantized", numbers=FINITE)])
+    assert (square.level, square.blocked_by) == (3, "state was not asked")
+    assert (
+        only([*whole_cell(cell(), correctness=Status.SKIP), result("quantized", Status.FAIL, numbers=FINITE)]).level
+        == 2
+    )
 
 
 def test_what_was_not_asked_is_not_earned() -> None:
