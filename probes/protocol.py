@@ -21,6 +21,7 @@ from matrix.results import Measurement, Status, Verdict
 from probes.chat import checks, formats
 from probes.chat.conversations import CONVERSATIONS, Conversation, user
 from probes.chat.exchange import Exchange, Listed, Protocol
+from probes.chat.renders import Rendered
 from probes.client import Attempt, Client, connect
 from probes.probe import Bench, Probe
 from runners.chat import Chat, ChatAsk
@@ -61,7 +62,12 @@ async def _measure(server: Server, cell: Cell, bench: Bench) -> Protocol:
     renders = bench.reference.renders(CONVERSATIONS)
     async with connect(server, bench.watch, vocabulary=rows) as client:
         asker = Talker(client, server, cell)
-        talked = [await asker.render(one) for one in CONVERSATIONS if asker.can_tell(one)]
+        asked = [
+            (conversation, ways)
+            for conversation, ways in zip(CONVERSATIONS, renders.rendered, strict=True)
+            if asker.can_tell(conversation)
+        ]
+        talked = [_with_text(await asker.render(one), ways[0], tokenizer) for one, ways in asked]
         whole = await asker.times("an answer", WHOLE)
         full = checks.repeated(whole)
         word = stop_word(full.content if full is not None else "")
@@ -86,6 +92,14 @@ async def _measure(server: Server, cell: Cell, bench: Bench) -> Protocol:
             unasked=asker.unasked,
         )
         return msgspec.structs.replace(values, afterwards=await asker.times("an answer after bad requests", WHOLE))
+
+
+def _with_text(found: Exchange, expected: Rendered, tokenizer: Tokenizer) -> Exchange:
+    """The same with its prompt as text, which says more than ids; where the tokenizer gives text back as it was."""
+    ids = found.reply.prompt_ids if found.reply is not None else None
+    if ids is None or tokenizer.decode(list(expected.ids), skip_special_tokens=False) != expected.text:
+        return found
+    return msgspec.structs.replace(found, prompt_text=tokenizer.decode(list(ids), skip_special_tokens=False))
 
 
 def _decoded(tokenizer: Tokenizer, ids: Sequence[int] | None) -> str | None:

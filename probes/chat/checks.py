@@ -82,7 +82,9 @@ def _misrendered(exchange: Exchange, ways: list[Rendered], bos: int | None) -> s
     if reply is None:
         return f"refused with {exchange.status}, though the template takes it: {quoted(exchange.said)}"
     if reply.prompt_ids is not None:
-        return None if any(reply.prompt_ids == way.ids for way in ways) else _other_ids(reply.prompt_ids, ways[0], bos)
+        if any(reply.prompt_ids == way.ids for way in ways):
+            return None
+        return _other_ids(reply.prompt_ids, exchange.prompt_text, ways[0], bos)
     if exchange.prompt_text is not None and not any(way.text.endswith(exchange.prompt_text) for way in ways):
         return f"renders {parting(exchange.prompt_text, ways[0].text)}"  # a BOS in front may be its tokenizer's
     if all(reply.prompt_tokens != len(way.ids) for way in ways):
@@ -90,10 +92,12 @@ def _misrendered(exchange: Exchange, ways: list[Rendered], bos: int | None) -> s
     return None
 
 
-def _other_ids(found: tuple[int, ...], way: Rendered, bos: int | None) -> str:
+def _other_ids(found: tuple[int, ...], text: str | None, way: Rendered, bos: int | None) -> str:
     times, expected = Counter(found)[bos or -1], Counter(way.ids)[bos or -1]
     if bos is not None and times != expected:
         return f"its prompt has {times} BOS where the template gives {expected}"
+    if text is not None and text != way.text:
+        return f"its prompt of {len(found)} tokens, not {len(way.ids)}, has {parting(text, way.text)}"
     place = next((i for i, (a, b) in enumerate(zip_longest(found, way.ids)) if a != b), 0)
     return (
         f"its prompt of {len(found)} tokens parts from the template's {len(way.ids)} at position {place}: "

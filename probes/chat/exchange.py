@@ -18,7 +18,7 @@ class Exchange(Record, frozen=True, kw_only=True):
     """What it said in the place of a reply, cut short."""
     max_tokens: int = 0
     prompt_text: str | None = None
-    """The prompt, where the engine has a route that renders it."""
+    """The prompt, where the engine tells its ids or has a route that renders it."""
 
 
 class Listed(Record, frozen=True, kw_only=True):

@@ -9,7 +9,6 @@ from reports.grid import MAKE_ROBUST, UNMEASURED_NEXT, Square, grid
 from reports.store import standing
 from tests.reports.samples import cell, result, whole_cell
 
-
 FINITE = {"prefill_nonfinite": 0.0}
 
 
