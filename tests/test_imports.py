@@ -26,6 +26,8 @@ STANDALONE = (
     "runners/relay.py",
     "probes/reference/program",
     "probes/checkpoints/program/",
+    "probes/chat/rendering/",
+    "probes/chat/scripting/",
 )
 """These run inside the environments of others."""
 

@@ -80,6 +80,9 @@ class StandIn(Reference, frozen=True, kw_only=True):
     def score(self, token_ids: Sequence[Sequence[int]], prompt_lengths: Sequence[int]) -> Table:
         return arrays(token_ids, prompt_lengths)
 
+    def alone(self, token_ids: Sequence[Sequence[int]]) -> Table:
+        return arrays(token_ids, [1] * len(token_ids))
+
     def coverage(self) -> Coverage:
         return self.covered
 
