@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from matrix.plan import MOST_CELLS
 from matrix.cells import ScriptSource
+from matrix.plan import MOST_CELLS
 from probes import tables
 from probes.checkpoints import recipes
 from tests.conftest import ROOT
