@@ -36,6 +36,7 @@ LONGEST_BAD = {"cpu": 4096}
 LONGEST_BAD_ELSEWHERE = 16384
 """Tokens of a context that a request is made too long for: with more, an engine that computes it all is long busy."""
 SAID = 300
+BAD = "bad requests"
 
 PIXEL = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJg"
@@ -143,7 +144,7 @@ class Talker:
         self._chat: Chat = server.engine.chat
         source = cell.model.source
         self.format = source.format if isinstance(source, ScriptSource) else None
-        self.unasked = dict(_unasked(self._chat, cell))
+        self.unasked = dict(_unasked(self._chat, cell, ours=server.log_path is not None))
 
     @property
     def free(self) -> bool:
@@ -227,7 +228,7 @@ class Talker:
     async def bad(self) -> tuple[Exchange, ...]:
         """Requests that cannot be answered."""
         found = []
-        if not self._chat.serves:
+        if BAD in self.unasked:
             return ()
         for name, body in bad_requests(self._chat, self._server.model, self._cell).items():
             attempt = await self._client.attempt(self._chat.path, body)
@@ -249,7 +250,7 @@ class Talker:
         return Exchange(name=name, reply=reply, max_tokens=max_tokens)
 
 
-def _unasked(chat: Chat, cell: Cell) -> Iterable[tuple[str, str]]:
+def _unasked(chat: Chat, cell: Cell, *, ours: bool) -> Iterable[tuple[str, str]]:
     """What is not asked of an engine on a model, and why."""
     for what, told, known in (
         ("tool calls", cell.model.tools, chat.tool_formats),
@@ -264,7 +265,9 @@ def _unasked(chat: Chat, cell: Cell) -> Iterable[tuple[str, str]]:
     if not chat.template_arguments:
         yield "thinking on and off", "nothing but messages and tools reaches the template"
     if not chat.serves:
-        yield "bad requests", "the engine's own chat call stands behind a route of ours"
+        yield BAD, "the engine's own chat call stands behind a route of ours"
+    elif not ours:
+        yield BAD, "the server is somebody else's, and might not live on"
     if not isinstance(cell.model.source, ScriptSource):
         if not chat.schemas:
             yield "a JSON schema", "the engine has none"

@@ -133,3 +133,13 @@ def test_a_server_that_dies_of_a_bad_request_has_crashed(tmp_path: Path) -> None
     verdict = verdict_of(FREE, tmp_path, "dies-of-bad")
     assert verdict.status is Status.CRASH
     assert "the fake engine broke down" in verdict.reason
+
+
+def test_a_server_of_somebody_else_gets_no_bad_requests(tmp_path: Path) -> None:
+    """It might not live on; the sentence says that they were not asked."""
+    engine = adapter.fake_engine("dies-of-bad")
+    with bench.launched(engine, tmp_path, cell=FREE) as server:
+        theirs = msgspec.structs.replace(server, log_path=None)
+        verdict = protocol.judge(protocol.measure(theirs, FREE, bench.bench()), FREE)
+    assert verdict.status is Status.PASS
+    assert "bad requests (the server is somebody else's, and might not live on)" in verdict.reason
