@@ -5,10 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
 
 import msgspec
 
+from matrix.cells import Cell
 from matrix.load import PACKAGED
+from matrix.plan import Planned
 from matrix.results import Status, Verdict
 from probes import batch, context, correctness, state
 from probes.probe import Look, Probe
@@ -23,19 +26,19 @@ ASKED: tuple[Probe, ...] = (correctness.PROBE, state.PROBE, batch.PROBE, context
 
 
 def over(profile: str, select: tuple[str, ...], corpora: int, say: Callable[[str], None]) -> Iterator[Alarms]:
-    """Every cell of a profile, each probe on `corpora` parts of the corpus; one start of an engine for all of them."""
+    """A profile's cells that a pattern selects, each probe on `corpora` parts of the corpus, with one start of its engine."""
     with tempfile.TemporaryDirectory() as run:
-        session = Session(Options(matrix=str(PACKAGED), profile=profile, select=select, run=run))
+        session = Session(Options(matrix=str(PACKAGED), profile=profile, run=run))
         try:
             for planned in session.plan:
-                if planned.excluded is None:
-                    yield from _of_cell(session, planned.cell.id, corpora, say)
+                if planned.excluded is None and any(fnmatchcase(planned.cell.id, glob) for glob in select or ("*",)):
+                    yield from _of_cell(session, planned, corpora, say)
         finally:
             session.close()
 
 
-def _of_cell(session: Session, cell_id: str, corpora: int, say: Callable[[str], None]) -> Iterator[Alarms]:
-    planned = next(one for one in session.plan if one.cell.id == cell_id)
+def _of_cell(session: Session, planned: Planned, corpora: int, say: Callable[[str], None]) -> Iterator[Alarms]:
+    cell_id = planned.cell.id
     try:
         with session.serve(planned, Stopwatch()) as up:
             for probe in ASKED:
@@ -59,10 +62,10 @@ def _of_cell(session: Session, cell_id: str, corpora: int, say: Callable[[str], 
         say(f"{cell_id}: {failure.status_of(error)}: {reason}")
 
 
-def _verdict(up: Up, probe: Probe, cell: object, place: int) -> Verdict:
+def _verdict(up: Up, probe: Probe, cell: Cell, place: int) -> Verdict:
     bench = msgspec.structs.replace(up.bench, look=Look(start=place))
     try:
-        return probe.judge(probe.measure(up.server, cell, bench), cell)  # type: ignore[arg-type]
+        return probe.judge(probe.measure(up.server, cell, bench), cell)
     except Exception as error:
         reason, evidence = failure.describe(error)
         return Verdict(status=failure.status_of(error), reason=reason, evidence=evidence)
