@@ -26,7 +26,7 @@ ASKED: tuple[Probe, ...] = (correctness.PROBE, state.PROBE, batch.PROBE, context
 
 
 def over(profile: str, select: tuple[str, ...], corpora: int, say: Callable[[str], None]) -> Iterator[Alarms]:
-    """A profile's cells that a pattern selects, each probe on `corpora` parts of the corpus, with one start of its engine."""
+    """Selected cells of a profile, each probe on `corpora` parts of the corpus, with one start of each engine."""
     with tempfile.TemporaryDirectory() as run:
         session = Session(Options(matrix=str(PACKAGED), profile=profile, run=run))
         try:
