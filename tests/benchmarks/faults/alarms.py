@@ -44,7 +44,7 @@ def _of_cell(session: Session, planned: Planned, corpora: int, say: Callable[[st
             for probe in ASKED:
                 told = [_verdict(up, probe, planned.cell, place) for place in range(corpora)]
                 counted = Counter(verdict.status for verdict in told)
-                say(f"{cell_id} {probe.name}: {', '.join(f'{n} {status}' for status, n in counted.items())}")
+                say(f"{cell_id} {probe.name}: {', '.join(f'{n} {status.value}' for status, n in counted.items())}")
                 for place, verdict in enumerate(told):
                     if verdict.status in CAUGHT:
                         say(f"    corpus {place}: {verdict.reason}")
@@ -59,7 +59,7 @@ def _of_cell(session: Session, planned: Planned, corpora: int, say: Callable[[st
                 )
     except Exception as error:
         reason, _ = failure.describe(error)
-        say(f"{cell_id}: {failure.status_of(error)}: {reason}")
+        say(f"{cell_id}: {failure.status_of(error).value}: {reason}")
 
 
 def _verdict(up: Up, probe: Probe, cell: Cell, place: int) -> Verdict:
