@@ -102,6 +102,8 @@ class Config(Record, frozen=True, kw_only=True):
     eager: bool = False
     """True: no graph capture and no compilation."""
     prefix_cache: bool = True
+    prefill_chunk: Annotated[int, msgspec.Meta(ge=16)] | None = None
+    """Tokens of a prompt that are computed at a time; None: as many as the engine takes by itself."""
     flash_attention: bool = True
     """False: the engine's plainest attention, where it offers a choice."""
     quantization: Id | None = None

@@ -33,6 +33,8 @@ def command(launch: Launch) -> tuple[str, ...]:
     words = [str(program), "--model", str(launch.model_path), "--port", str(launch.port), "--context", str(context)]
     if not launch.cell.config.flash_attention:
         words.append("--exact")
+    if launch.cell.config.prefill_chunk is not None:
+        words += ["--chunk", str(launch.cell.config.prefill_chunk)]
     if not launch.cell.config.prefix_cache:
         words.append("--forget")
     return tuple(words)

@@ -46,6 +46,8 @@ def command(launch: Launch) -> tuple[str, ...]:
     ]  # fmt: skip
     if not launch.cell.config.flash_attention:
         words += ["--flash-attn", "off", "--cache-type-k", "f32", "--cache-type-v", "f32"]
+    if (chunk := launch.cell.config.prefill_chunk) is not None:
+        words += ["--batch-size", str(chunk), "--ubatch-size", str(chunk)]
     if not launch.cell.config.prefix_cache:
         words.append("--no-cache-prompt")
     return tuple(words)

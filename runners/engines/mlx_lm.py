@@ -36,6 +36,8 @@ def command(launch: Launch) -> tuple[str, ...]:
     words = [str(program), "--model", str(launch.model_path), "--host", "127.0.0.1", "--port", str(launch.port)]
     if launch.cell.model.trust_remote_code:
         words.append("--trust-remote-code")
+    if launch.cell.config.prefill_chunk is not None:
+        words += ["--prefill-step-size", str(launch.cell.config.prefill_chunk)]
     if not launch.cell.config.prefix_cache:
         words += ["--prompt-cache-size", "0"]
     return tuple(words)

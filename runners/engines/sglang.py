@@ -60,6 +60,8 @@ def command(launch: Launch) -> tuple[str, ...]:
         words.append("--skip-server-warmup")  # it would ask about an image
     if not launch.cell.config.prefix_cache:
         words.append("--disable-radix-cache")
+    if launch.cell.config.prefill_chunk is not None:
+        words += ["--chunked-prefill-size", str(launch.cell.config.prefill_chunk)]
     if (tools := CHAT.tool_parser(launch.cell.model)) is not None:
         words += ["--tool-call-parser", tools]
     if (reasoning := CHAT.reasoning_parser(launch.cell.model)) is not None:

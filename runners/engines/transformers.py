@@ -6,8 +6,13 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from matrix.cells import Cell
 from runners.chat import Chat
 from runners.engine import Ask, Chunk, Engine, Generation, HttpRequest, Json, Launch
+
+
+def supports(cell: Cell) -> str | None:
+    return "it computes every prompt as a whole" if cell.config.prefill_chunk is not None else None
 
 
 def command(launch: Launch) -> tuple[str, ...]:
@@ -84,6 +89,7 @@ ENGINE = Engine(
     health_path="/health",
     prompts="text",
     command=command,
+    supports=supports,
     served_name=served_name,
     generate=generate,
     parse_generation=parse_generation,

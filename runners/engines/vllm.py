@@ -23,6 +23,8 @@ from runners.engine import (
 )
 
 CPU_KV_CACHE_GIB = 2
+CHUNKED_SEQUENCES = 8
+"""Computed at once where prompts are cut into chunks."""
 
 LACKING_ON_CPU = re.compile(
     r"Error: .*(?:\bnot supported on CPU\b|\bCPU .*\brequires BF16\b|\bsupported only for CUDA\b)"
@@ -53,6 +55,9 @@ def command(launch: Launch) -> tuple[str, ...]:
         words += ["--enforce-eager", "--max-model-len", str(launch.cell.model.context_length)]
     if not launch.cell.config.prefix_cache:
         words.append("--no-enable-prefix-caching")
+    if (chunk := launch.cell.config.prefill_chunk) is not None:
+        # It takes no fewer tokens at a time than it has sequences, each of which may decode one.
+        words += ["--max-num-batched-tokens", str(chunk), "--max-num-seqs", str(min(chunk, CHUNKED_SEQUENCES))]
     if (tools := CHAT.tool_parser(launch.cell.model)) is not None:
         words += ["--enable-auto-tool-choice", "--tool-call-parser", tools]
     if (reasoning := CHAT.reasoning_parser(launch.cell.model)) is not None:

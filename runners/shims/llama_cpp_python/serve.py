@@ -80,8 +80,10 @@ class Counting(llama_cpp.Llama):
 class Model:
     """Two contexts over one memory-mapped file: one as users create it, one that keeps every position's logits."""
 
-    def __init__(self, path: str, context: int, exact: bool, forget: bool) -> None:
+    def __init__(self, path: str, context: int, exact: bool, forget: bool, chunk: int | None) -> None:
         plain: dict[str, Any] = {"flash_attn": False} if exact else {}
+        if chunk is not None:
+            plain |= {"n_batch": chunk, "n_ubatch": chunk}
         if exact:
             plain |= {"type_k": llama_cpp.GGML_TYPE_F32, "type_v": llama_cpp.GGML_TYPE_F32}
         self.generator = Counting(path, n_ctx=context, verbose=False, **plain)
@@ -222,8 +224,9 @@ def main() -> None:
     parser.add_argument("--context", type=int, default=2048)
     parser.add_argument("--exact", action="store_true", help="no flash attention, KV cache in float32")
     parser.add_argument("--forget", action="store_true", help="use nothing of an earlier prompt")
+    parser.add_argument("--chunk", type=int, help="tokens of a prompt computed at a time")
     options = parser.parse_args()
-    Handler.model = Model(options.model, options.context, options.exact, options.forget)
+    Handler.model = Model(options.model, options.context, options.exact, options.forget, options.chunk)
     server = ThreadingHTTPServer(("127.0.0.1", options.port), Handler)
     print(f"llama-cpp-python {llama_cpp.__version__} serves {options.model} on port {options.port}", flush=True)
     server.serve_forever()

@@ -29,6 +29,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("-c", "--ctx-size", type=int, default=0, help="0: the model's own")
+    parser.add_argument("-b", "--batch-size", type=int, default=2048)
+    parser.add_argument("-ub", "--ubatch-size", type=int, default=512)
     parser.add_argument("-fa", "--flash-attn", choices=FLASH_ATTENTION, default="auto")
     parser.add_argument("-ctk", "--cache-type-k", choices=CACHE_TYPES, default="f16")
     parser.add_argument("-ctv", "--cache-type-v", choices=CACHE_TYPES, default="f16")
@@ -46,6 +48,8 @@ def params_of(words: argparse.Namespace) -> Any:
     params.port = words.port
     params.n_ctx = words.ctx_size
     params.n_parallel = AUTO
+    params.n_batch = words.batch_size
+    params.n_ubatch = words.ubatch_size
     params.flash_attn_type = FLASH_ATTENTION[words.flash_attn]
     params.cache_type_k = CACHE_TYPES[words.cache_type_k]
     params.cache_type_v = CACHE_TYPES[words.cache_type_v]
