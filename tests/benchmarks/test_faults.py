@@ -66,9 +66,11 @@ def test_the_page_counts_what_is_caught_and_names_what_is_not() -> None:
         ),
     }
     alarms = [Alarms(engine="vllm-1", model="m", probe="state", corpora=20, accused=0, undecided=1)]
-    text = page.document(rows, shown, alarms, NOW, {"reference": "reference-1"})
+    text = page.document(rows, shown, alarms, NOW, {"reference": "reference-1"}, 1)
     assert "| faults that can be shown on a CPU, caught | at least 95% | 1 of 2, 50.0% | not met |" in text
-    assert "| false alarms of healthy engines | 0 | 0 in 20 verdicts | met |" in text
+    assert "| false alarms of healthy engines | 0 | 0 in 20 verdicts on 1 of 1 cells | met |" in text
+    more = page.document(rows, shown, alarms, NOW, {}, 42)
+    assert "| 0 in 20 verdicts on 1 of 42 cells | not all asked |" in more
     assert "Counted apart: 1 need GPU graphs." in text
     assert "- **an error when requests come together**: PASS, all alike. Its twin: PASS, all alike." in text
     assert "| vllm-1 | m | state | 20 | 0 | 1 | 0 |" in text

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from matrix.plan import plan
 from matrix.results import read_json, write_json
 from probes import tables
 from runners import cache
@@ -74,7 +75,13 @@ def write(work: Path, out: Path) -> None:
     healthy = [read_json(path, Alarms) for path in sorted((work / "healthy").glob("*.json"))]
     versions = {"reference": tables.matrix().models["smollm2-135m-instruct"].reference}
     now = dt.datetime.now(dt.UTC)
-    (out / "fault-coverage.md").write_text(page.document(rows(), shown, healthy, now, versions))
+    (out / "fault-coverage.md").write_text(page.document(rows(), shown, healthy, now, versions, healthy_cells()))
+
+
+def healthy_cells() -> int:
+    """How many cells the goal is about."""
+    plans = [plan(tables.matrix(), profile, ()) for profile in HEALTHY]
+    return sum(planned.excluded is None for found in plans for planned in found)
 
 
 def _say(line: str) -> None:
