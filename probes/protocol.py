@@ -337,15 +337,23 @@ def _asked_of(values: Protocol) -> str:
         parts.append(f"{len(values.scripts)} prescribed answers are read rightly, whole and streamed")
     if values.bad:
         parts.append(f"{len(values.bad)} bad requests are refused")
+    parts += _untold(values)
     unasked = [f"{what} ({why})" for what, why in values.unasked.items()]
     return "; ".join((*parts, f"not asked: {', '.join(unasked)}" if unasked else "")).removesuffix("; ")
+
+
+def _untold(values: Protocol) -> Iterable[str]:
+    """What was asked and proves nothing."""
+    if checks.repeated(values.whole) is None or checks.repeated(values.streamed) is None:
+        yield "greedy answers to the same question differ, so streams were not compared"
+    for exchange in (values.schema, values.regex):
+        if exchange is not None and exchange.reply is not None and exchange.reply.finish_reason == "length":
+            yield f"the answer to {exchange.name} did not come to its end"
 
 
 def _evidence(values: Protocol) -> Iterable[tuple[str, str]]:
     if (kind := checks.logprobs_are(values)) != "":
         yield "logprobs at a temperature are", kind
-    if checks.repeated(values.whole) is None or checks.repeated(values.streamed) is None:
-        yield "not compared", "greedy answers to the same question differ"
     for exchange in values.bad:
         yield f"answer to {exchange.name}", str(exchange.status)
 

@@ -6,6 +6,7 @@ import datetime as dt
 
 import pytest
 
+from probes import tables
 from probes.checkpoints import recipes
 from tests.benchmarks.faults import __main__ as bench
 from tests.benchmarks.faults import mechanisms, page
@@ -47,7 +48,7 @@ def test_a_fault_is_caught_where_its_twin_passes(status: str, twin: str, caught:
 def test_a_fake_engine_s_mechanism_and_its_twin_are_judged_by_the_probe_itself() -> None:
     """One of loading, through the launcher."""
     said: list[str] = []
-    shown = mechanisms.show_all(None, ["a package is missing"], said.append)["a package is missing"]  # type: ignore[arg-type]
+    shown = mechanisms.show_all(tables.matrix(), ["a package is missing"], said.append)["a package is missing"]
     assert (shown.status, shown.twin, shown.caught) == ("CRASH", "PASS", True)
     assert said == ["a package is missing: CRASH, its twin PASS"]
 
