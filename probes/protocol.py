@@ -59,9 +59,8 @@ def measure(server: Server, cell: Cell, bench: Bench) -> Measurement:
 
 
 async def _measure(server: Server, cell: Cell, bench: Bench) -> Protocol:
-    rows, tokenizer = bench.reference.coverage().rows, bench.reference.tokenizer()
-    renders = bench.reference.renders(CONVERSATIONS)
-    async with connect(server, bench.watch, vocabulary=rows) as client:
+    tokenizer, renders = bench.reference.tokenizer(), bench.reference.renders(CONVERSATIONS)
+    async with connect(server, bench.watch, vocabulary=bench.reference.coverage().rows) as client:
         asker = Talker(client, server, cell)
         asked = [
             (conversation, ways)
@@ -74,7 +73,6 @@ async def _measure(server: Server, cell: Cell, bench: Bench) -> Protocol:
         word = stop_word(full.content if full is not None else "")
         values = Protocol(
             renders=renders,
-            rows=rows,
             conversations=tuple(talked),
             cut=await asker.ask("an answer cut short", asker.question, CUT),
             whole=whole,

@@ -87,7 +87,7 @@ def _misrendered(exchange: Exchange, ways: list[Rendered], bos: int | None) -> s
         return _other_ids(reply.prompt_ids, exchange.prompt_text, ways[0], bos)
     if exchange.prompt_text is not None and not any(way.text.endswith(exchange.prompt_text) for way in ways):
         return f"renders {parting(exchange.prompt_text, ways[0].text)}"  # a BOS in front may be its tokenizer's
-    if all(reply.prompt_tokens != len(way.ids) for way in ways):
+    if reply.prompt_tokens is not None and all(reply.prompt_tokens != len(way.ids) for way in ways):
         return f"counts {reply.prompt_tokens} tokens of a prompt that has {len(ways[0].ids)}"
     return None
 

@@ -32,8 +32,6 @@ class Protocol(Record, frozen=True, kw_only=True):
     """The measurement's values. What is not asked of an engine or a model is empty, and `unasked` says why."""
 
     renders: Renders
-    rows: int
-    """Of the model's output matrix."""
     conversations: tuple[Exchange, ...] = ()
     """By their names."""
     cut: Exchange

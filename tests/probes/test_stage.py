@@ -61,6 +61,7 @@ def test_an_interrupt_begins_nothing_more() -> None:
     assert futures[1].cancelled()
 
 
+# A real process that a signal ends, and that ends by itself should the test be stopped before.
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
 
 

@@ -55,7 +55,7 @@ def _of_cell(session: Session, planned: Planned, corpora: int, say: Callable[[st
                     corpora=corpora,
                     accused=sum(n for status, n in counted.items() if status in CAUGHT),
                     undecided=counted[Status.UNDECIDED],
-                    not_asked=counted[Status.SKIP] + counted[Status.ERROR],
+                    no_verdict=counted[Status.SKIP] + counted[Status.ERROR],
                 )
     except Exception as error:
         reason, _ = failure.describe(error)

@@ -36,7 +36,8 @@ class Alarms(Record, frozen=True, kw_only=True):
     """Distinct parts of the corpus."""
     accused: int
     undecided: int
-    not_asked: int = 0
+    no_verdict: int = 0
+    """Skipped, or ours to mend."""
 
 
 def document(
@@ -145,9 +146,9 @@ def _where(mechanism: Mutant | Fake) -> str:
 
 
 def _alarms(alarms: Sequence[Alarms]) -> str:
-    heads = ("engine", "model", "probe", "corpora", "accused", "undecided", "not asked")
+    heads = ("engine", "model", "probe", "corpora", "accused", "undecided", "no verdict")
     told = [
-        (one.engine, one.model, one.probe, one.corpora, one.accused, one.undecided, one.not_asked) for one in alarms
+        (one.engine, one.model, one.probe, one.corpora, one.accused, one.undecided, one.no_verdict) for one in alarms
     ]
     return f"{HEALTHY}\n\n{_table(heads, told, right=4)}" if alarms else ""
 

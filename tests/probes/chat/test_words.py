@@ -8,18 +8,12 @@ import tomllib
 from types import ModuleType
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.chat import formats, scripted
 
 TOLD = tomllib.loads((formats.FOLDER / "hermes" / "scripts.toml").read_text())
-
-
-@pytest.fixture(scope="module")
-def words() -> ModuleType:
-    return _words()
 
 
 def _words() -> ModuleType:
@@ -47,17 +41,17 @@ def said(vocabulary: Any, tokens: list[int]) -> str:
     return whole.decode()
 
 
-def test_every_script_is_cut_into_tokens_that_say_it(words: ModuleType) -> None:
+def test_every_script_is_cut_into_tokens_that_say_it() -> None:
     """To the letter, and then its end."""
-    vocabulary = words.Vocabulary(TOLD)
-    table = words.table_of(TOLD, vocabulary)
+    vocabulary = WORDS.Vocabulary(TOLD)
+    table = WORDS.table_of(TOLD, vocabulary)
     for script, (_, tokens) in zip(TOLD["script"], table.scripts, strict=True):
         assert said(vocabulary, tokens) == script["says"] + script.get("ends_with", TOLD["eos"])
 
 
-def test_no_two_tokens_follow_the_same_pair(words: ModuleType) -> None:
+def test_no_two_tokens_follow_the_same_pair() -> None:
     """So what comes next is never in doubt; a piece has one stage more than the piece before it."""
-    table = words.table_of(TOLD, words.Vocabulary(TOLD))
+    table = WORDS.table_of(TOLD, WORDS.Vocabulary(TOLD))
     pairs = [(latest, current) for latest, current, _ in table.steps]
     assert len(set(pairs)) == len(pairs)
     for latest, _, following in table.steps:
