@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from probes import tables
+from probes import state, tables
 from probes.checkpoints import recipes
 from tests.benchmarks.faults import __main__ as bench
 from tests.benchmarks.faults import mechanisms, page
 from tests.benchmarks.faults.mechanisms import MECHANISMS, Mutant, Shown
-from tests.benchmarks.faults.page import Alarms, Row
+from tests.benchmarks.faults.page import Alarms, Healthy, Kept, Row
 
 NOW = dt.datetime(2026, 11, 27, tzinfo=dt.UTC)
 CHECKS = {"L0", "L1", "C1", "C2", "C3", "C4", "C5", "C7", "C8", "C9"}
@@ -66,13 +68,29 @@ def test_the_page_counts_what_is_caught_and_names_what_is_not() -> None:
             probe="batch", status="PASS", reason="all alike.", twin="PASS", twin_reason="all alike."
         ),
     }
-    alarms = [Alarms(engine="vllm-1", model="m", probe="state", corpora=20, accused=0, undecided=1)]
-    text = page.document(rows, shown, alarms, NOW, {"reference": "reference-1"}, 1)
+    alarms = Alarms(probe="state", version=1, corpora=20, accused=0, undecided=1)
+    asked = Healthy(engine="vllm-1", model="m", measured=NOW.date(), alarms=(alarms,))
+    unable = Healthy(engine="vllm-1", model="n", measured=NOW.date(), silent="CRASH: no such kernel.")
+    text = page.document(rows, shown, [asked, unable], NOW, {"reference": "reference-1"}, 2)
     assert "| faults that can be shown on a CPU, caught | at least 95% | 1 of 2, 50.0% | not met |" in text
-    assert "| false alarms of healthy engines | 0 | 0 in 20 verdicts on 1 of 1 cells | met |" in text
-    more = page.document(rows, shown, alarms, NOW, {}, 42)
-    assert "| 0 in 20 verdicts on 1 of 42 cells | not all asked |" in more
+    assert "| false alarms of healthy engines | 0 | 0 in 20 verdicts on 1 cells of 2; 1 did not start | met |" in text
+    assert "- vllm-1 on n: CRASH: no such kernel." in text
+    more = page.document(rows, shown, [asked], NOW, {}, 42)
+    assert "| 0 in 20 verdicts on 1 cells of 42 | not all asked |" in more
     assert "Counted apart: 1 need GPU graphs." in text
     assert "- **an error when requests come together**: PASS, all alike. Its twin: PASS, all alike." in text
-    assert "| vllm-1 | m | state | 20 | 0 | 1 | 0 |" in text
+    assert "| vllm-1 | m | state | 2026-11-27 | 20 | 0 | 1 | 0 |" in text
     assert "Measured 2026-11-27, with reference reference-1." in text
+
+
+def test_what_was_found_is_kept_for_the_next_machine(tmp_path: Path) -> None:
+    """A cell that is asked again takes its own place; what another version of a probe said does not stand."""
+    (_, cell), *_ = bench.healthy_cells()
+    said = Alarms(probe="state", version=state.PROBE.version, corpora=20, accused=0, undecided=0)
+    asked = Healthy(engine=cell.release.id, model=cell.model.id, measured=NOW.date(), alarms=(said,))
+    again = replace(asked, alarms=(replace(said, undecided=1),))
+    bench.keep(tmp_path, Kept().with_healthy(asked).with_healthy(again))
+    assert bench.standing(bench.kept(tmp_path)) == [again]
+    outdated = replace(asked, alarms=(replace(said, version=said.version - 1),))
+    assert bench.standing(Kept().with_healthy(outdated)) == []
+    assert bench.standing(Kept().with_healthy(replace(asked, model="gone"))) == []

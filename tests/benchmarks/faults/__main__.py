@@ -1,7 +1,8 @@
 """`make bench-faults`: public faults of new models, and which of them the probes catch.
 
 Writes docs/fault-coverage.md. Every mechanism of mechanisms.py is shown to its probe, each beside its null twin; then
-healthy engines are asked over many distinct corpora. What is done is kept, and done again only where it is asked for.
+healthy engines are asked over many distinct corpora. What is found is kept in docs/fault-coverage.json; a healthy cell
+is asked again only where it is selected, or a probe's version has changed.
 """
 
 from __future__ import annotations
@@ -10,19 +11,22 @@ import argparse
 import datetime as dt
 import sys
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import msgspec
 
+from matrix.cells import Cell
 from matrix.plan import plan
-from matrix.results import read_json, write_json
+from matrix.results import read_json
 from probes import tables
-from runners import cache
 from tests.benchmarks.faults import alarms, mechanisms, page
-from tests.benchmarks.faults.page import Alarms, Row
+from tests.benchmarks.faults.alarms import Asked
+from tests.benchmarks.faults.page import Healthy, Kept, Row
 
 ROWS = Path(__file__).with_name("rows.toml")
 DOCS = Path(__file__).parents[3] / "docs"
+KEPT = "fault-coverage.json"
 HEALTHY = ("standard-float32", "microscope-robust")
 """Profiles of healthy cells: a small real model, and six tiny checkpoints."""
 CORPORA = 20
@@ -31,20 +35,20 @@ CORPORA = 20
 def main(words: Sequence[str]) -> None:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.faults", description=__doc__)
-    parser.add_argument("--work", type=Path, default=cache.root() / "benchmarks" / "faults", help="keeps what is done")
     parser.add_argument(
         "--only", choices=("mechanisms", "healthy", "page"), help="one part; the page is written always"
     )
     parser.add_argument("--select", action="append", default=[], metavar="GLOB", help="healthy cells; may be repeated")
     parser.add_argument("--corpora", type=int, default=CORPORA, help="parts of the corpus")
-    parser.add_argument("--out", type=Path, default=DOCS, help="where the page goes")
+    parser.add_argument("--jobs", type=int, default=1, help="healthy cells at a time")
+    parser.add_argument("--out", type=Path, default=DOCS, help="where the page goes, and what it is made of")
     options = parser.parse_args(words)
-    options.work.mkdir(parents=True, exist_ok=True)
     if options.only in (None, "mechanisms"):
-        show(options.work)
+        found = mechanisms.show_all(tables.matrix(), list(mechanisms.MECHANISMS), alarms.say)
+        keep(options.out, msgspec.structs.replace(kept(options.out), mechanisms=found))
     if options.only in (None, "healthy"):
-        ask_healthy(options.work, tuple(options.select), options.corpora)
-    write(options.work, options.out)
+        ask_healthy(options.out, tuple(options.select), options.corpora, options.jobs)
+    write(options.out)
 
 
 def rows() -> list[Row]:
@@ -52,40 +56,56 @@ def rows() -> list[Row]:
     return msgspec.convert(msgspec.toml.decode(ROWS.read_bytes())["row"], list[Row])
 
 
-def show(work: Path) -> None:
-    """Every mechanism."""
-    found = mechanisms.show_all(tables.matrix(), list(mechanisms.MECHANISMS), _say)
-    write_json(work / "mechanisms.json", found)
+def ask_healthy(out: Path, select: Sequence[str], corpora: int, jobs: int) -> None:
+    """Selected cells; else those that this program has not asked yet."""
+    known = {cell.who for cell in standing(kept(out))}
+    cells = [
+        Asked(profile=profile, cell=cell.id)
+        for profile, cell in healthy_cells()
+        if (any(fnmatchcase(cell.id, glob) for glob in select) if select else _who(cell) not in known)
+    ]
+    for one in alarms.over(cells, corpora, jobs):
+        keep(out, kept(out).with_healthy(one))
 
 
-def ask_healthy(work: Path, select: tuple[str, ...], corpora: int) -> None:
-    """Healthy cells that were not asked yet, or that are selected."""
-    folder = work / "healthy"
-    folder.mkdir(exist_ok=True)
-    for profile in HEALTHY:
-        for one in alarms.over(profile, select, corpora, _say):
-            write_json(folder / f"{one.engine}__{one.model}__{one.probe}.json", one)
+def kept(out: Path) -> Kept:
+    """What was found so far."""
+    return read_json(out / KEPT, Kept) if (out / KEPT).is_file() else Kept()
 
 
-def write(work: Path, out: Path) -> None:
+def keep(out: Path, found: Kept) -> None:
+    """For the next run, on whichever machine."""
+    (out / KEPT).write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+
+
+def standing(found: Kept) -> list[Healthy]:
+    """What the probes as they are said of releases and models that are still asked."""
+    versions = {probe.name: probe.version for probe in alarms.ASKED}
+    asked = {_who(cell) for _, cell in healthy_cells()}
+    return [
+        cell
+        for cell in found.healthy
+        if cell.who in asked and all(one.version == versions.get(one.probe) for one in cell.alarms)
+    ]
+
+
+def write(out: Path) -> None:
     """The page of everything that is there."""
-    if not (work / "mechanisms.json").is_file():
-        raise SystemExit(f"{work} holds no mechanisms: run without --only first")
-    shown = read_json(work / "mechanisms.json", dict[str, mechanisms.Shown])
-    healthy = [read_json(path, Alarms) for path in sorted((work / "healthy").glob("*.json"))]
+    found = kept(out)
     versions = {"reference": tables.matrix().models["smollm2-135m-instruct"].reference}
-    now = dt.datetime.now(dt.UTC)
-    (out / "fault-coverage.md").write_text(page.document(rows(), shown, healthy, now, versions, healthy_cells()))
+    now, cells = dt.datetime.now(dt.UTC), len(healthy_cells())
+    text = page.document(rows(), found.mechanisms, standing(found), now, versions, cells)
+    (out / "fault-coverage.md").write_text(text)
 
 
-def healthy_cells() -> int:
-    """How many cells the goal is about."""
-    plans = [plan(tables.matrix(), profile, ()) for profile in HEALTHY]
-    return sum(planned.excluded is None for found in plans for planned in found)
+def healthy_cells() -> list[tuple[str, Cell]]:
+    """The cells that the goal is about, each with its profile."""
+    plans = {profile: plan(tables.matrix(), profile, ()) for profile in HEALTHY}
+    return [(profile, one.cell) for profile, found in plans.items() for one in found if one.excluded is None]
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+def _who(cell: Cell) -> tuple[str, str]:
+    return cell.release.id, cell.model.id
 
 
 if __name__ == "__main__":

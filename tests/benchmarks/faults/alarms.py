@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import multiprocessing
+import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
-from fnmatch import fnmatchcase
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 
 import msgspec
 
-from matrix.cells import Cell
+from matrix.cells import Cell, Record
 from matrix.load import PACKAGED
 from matrix.plan import Planned
 from matrix.results import Status, Verdict
@@ -19,47 +22,72 @@ from probes.session import Options, Session, Up
 from probes.stopwatch import Stopwatch
 from runners import failure
 from tests.benchmarks.faults.mechanisms import CAUGHT
-from tests.benchmarks.faults.page import Alarms
+from tests.benchmarks.faults.page import Alarms, Healthy
 
 ASKED: tuple[Probe, ...] = (correctness.PROBE, state.PROBE, batch.PROBE, context.PROBE)
 """Those whose question depends on the corpus."""
 
 
-def over(profile: str, select: tuple[str, ...], corpora: int, say: Callable[[str], None]) -> Iterator[Alarms]:
-    """Selected cells of a profile, each probe on `corpora` parts of the corpus, with one start of each engine."""
+class Asked(Record, frozen=True, kw_only=True):
+    """A healthy cell."""
+
+    profile: str
+    cell: str
+    """Its id."""
+
+
+def say(line: str) -> None:
+    """To the terminal, from whichever process."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def over(cells: Sequence[Asked], corpora: int, jobs: int) -> Iterator[Healthy]:
+    """What was said of each cell, as the answers come; `jobs` cells at a time."""
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
+        for done in as_completed([pool.submit(of_cell, asked, corpora) for asked in cells]):
+            yield done.result()
+
+
+def of_cell(asked: Asked, corpora: int) -> Healthy:
+    """Each probe on `corpora` parts of the corpus, with one start of the engine."""
     with tempfile.TemporaryDirectory() as run:
-        session = Session(Options(matrix=str(PACKAGED), profile=profile, run=run))
+        session = Session(Options(matrix=str(PACKAGED), profile=asked.profile, run=run))
         try:
-            for planned in session.plan:
-                if planned.excluded is None and any(fnmatchcase(planned.cell.id, glob) for glob in select or ("*",)):
-                    yield from _of_cell(session, planned, corpora, say)
+            (planned,) = (planned for planned in session.plan if planned.cell.id == asked.cell)
+            told, silent = _answers(session, planned, corpora)
         finally:
             session.close()
+    cell = planned.cell
+    today = dt.datetime.now(dt.UTC).date()
+    return Healthy(engine=cell.release.id, model=cell.model.id, measured=today, alarms=told, silent=silent)
 
 
-def _of_cell(session: Session, planned: Planned, corpora: int, say: Callable[[str], None]) -> Iterator[Alarms]:
-    cell_id = planned.cell.id
+def _answers(session: Session, planned: Planned, corpora: int) -> tuple[tuple[Alarms, ...], str | None]:
     try:
         with session.serve(planned, Stopwatch()) as up:
-            for probe in ASKED:
-                told = [_verdict(up, probe, planned.cell, place) for place in range(corpora)]
-                counted = Counter(verdict.status for verdict in told)
-                say(f"{cell_id} {probe.name}: {', '.join(f'{n} {status.value}' for status, n in counted.items())}")
-                for place, verdict in enumerate(told):
-                    if verdict.status in CAUGHT:
-                        say(f"    corpus {place}: {verdict.reason}")
-                yield Alarms(
-                    engine=planned.cell.release.id,
-                    model=planned.cell.model.id,
-                    probe=probe.name,
-                    corpora=corpora,
-                    accused=sum(n for status, n in counted.items() if status in CAUGHT),
-                    undecided=counted[Status.UNDECIDED],
-                    no_verdict=counted[Status.SKIP] + counted[Status.ERROR],
-                )
+            return tuple(_alarms(up, probe, planned.cell, corpora) for probe in ASKED), None
     except Exception as error:
         reason, _ = failure.describe(error)
-        say(f"{cell_id}: {failure.status_of(error).value}: {reason}")
+        silent = f"{failure.status_of(error).value}: {reason}"
+        say(f"{planned.cell.id}: {silent}")
+        return (), silent
+
+
+def _alarms(up: Up, probe: Probe, cell: Cell, corpora: int) -> Alarms:
+    told = [_verdict(up, probe, cell, place) for place in range(corpora)]
+    counted = Counter(verdict.status for verdict in told)
+    say(f"{cell.id} {probe.name}: {', '.join(f'{n} {status.value}' for status, n in counted.items())}")
+    for place, verdict in enumerate(told):
+        if verdict.status is not Status.PASS:
+            say(f"    corpus {place}: {verdict.status.value}: {verdict.reason}")
+    return Alarms(
+        probe=probe.name,
+        version=probe.version,
+        corpora=corpora,
+        accused=sum(n for status, n in counted.items() if status in CAUGHT),
+        undecided=counted[Status.UNDECIDED],
+        no_verdict=counted[Status.SKIP] + counted[Status.ERROR],
+    )
 
 
 def _verdict(up: Up, probe: Probe, cell: Cell, place: int) -> Verdict:

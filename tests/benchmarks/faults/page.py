@@ -6,6 +6,8 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+import msgspec
+
 from matrix.cells import Record
 from tests.benchmarks.faults.mechanisms import MECHANISMS, Fake, Mutant, Shown
 
@@ -27,11 +29,11 @@ class Row(Record, frozen=True, kw_only=True):
 
 
 class Alarms(Record, frozen=True, kw_only=True):
-    """What a healthy engine was asked, and what was said against it."""
+    """What a probe said of a healthy engine."""
 
-    engine: str
-    model: str
     probe: str
+    version: int
+    """The probe's; what another version said does not count."""
     corpora: int
     """Distinct parts of the corpus."""
     accused: int
@@ -40,17 +42,45 @@ class Alarms(Record, frozen=True, kw_only=True):
     """Skipped, or ours to mend."""
 
 
+class Healthy(Record, frozen=True, kw_only=True):
+    """A healthy cell, asked."""
+
+    engine: str
+    model: str
+    measured: dt.date
+    alarms: tuple[Alarms, ...] = ()
+    silent: str | None = None
+    """Why nothing was asked of it: it did not start."""
+
+    @property
+    def who(self) -> tuple[str, str]:
+        """Engine and model."""
+        return self.engine, self.model
+
+
+class Kept(Record, frozen=True, kw_only=True):
+    """What was found so far, on whichever machines; in fault-coverage.json beside the page."""
+
+    mechanisms: dict[str, Shown] = {}
+    healthy: tuple[Healthy, ...] = ()
+
+    def with_healthy(self, cell: Healthy) -> Kept:
+        """In the place of what the same cell said before."""
+        others = (kept for kept in self.healthy if kept.who != cell.who)
+        return msgspec.structs.replace(self, healthy=tuple(sorted((*others, cell), key=lambda kept: kept.who)))
+
+
 def document(
     rows: Sequence[Row],
     shown: Mapping[str, Shown],
-    alarms: Sequence[Alarms],
+    healthy: Sequence[Healthy],
     now: dt.datetime,
     versions: Mapping[str, str],
     cells: int,
 ) -> str:
     """The page; `cells` is how many healthy ones there are to ask."""
-    parts = [HEAD, _goals(rows, shown, alarms, cells), _dated(now, versions), _rows(rows, shown), _elsewhere(rows)]
-    parts += [_mechanisms(shown), _alarms(alarms)]
+    parts = [HEAD, _goals(rows, shown, healthy, cells), _dated(now, versions), _rows(rows, shown), _elsewhere(rows)]
+    parts += [_mechanisms(shown), _healthy(healthy)]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
@@ -73,19 +103,24 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, right: int
     return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in (heads, marks, *rows))
 
 
-def _goals(rows: Sequence[Row], shown: Mapping[str, Shown], alarms: Sequence[Alarms], cells: int) -> str:
+def _goals(rows: Sequence[Row], shown: Mapping[str, Shown], healthy: Sequence[Healthy], cells: int) -> str:
     here = [row.mechanism for row in rows if row.mechanism is not None]
     caught = sum(name in shown and shown[name].caught for name in here)
     share = caught / len(here)
-    accused, asked = sum(one.accused for one in alarms), sum(one.corpora for one in alarms)
     found = f"{caught} of {len(here)}, {share:.1%}"
     goals = [("faults that can be shown on a CPU, caught", f"at least {GOAL:.0%}", found, _met(share >= GOAL))]
-    if alarms:
-        of = len({(one.engine, one.model) for one in alarms})
-        told = f"{accused} in {asked} verdicts on {of} of {cells} cells"
-        met = "not all asked" if of < cells and not accused else _met(accused == 0)
-        goals.append(("false alarms of healthy engines", "0", told, met))
+    if healthy:
+        goals.append(("false alarms of healthy engines", "0", *_false_alarms(healthy, cells)))
     return _table(("goal", "wanted", "found", ""), goals)
+
+
+def _false_alarms(healthy: Sequence[Healthy], cells: int) -> tuple[str, str]:
+    said = [one for cell in healthy for one in cell.alarms]
+    accused, asked = sum(one.accused for one in said), sum(one.corpora for one in said)
+    silent = sum(cell.silent is not None for cell in healthy)
+    told = f"{accused} in {asked} verdicts on {len(healthy) - silent} cells of {cells}"
+    told += f"; {silent} did not start" if silent else ""
+    return told, "not all asked" if len(healthy) < cells and not accused else _met(accused == 0)
 
 
 def _met(met: bool) -> str:
@@ -145,12 +180,22 @@ def _where(mechanism: Mutant | Fake) -> str:
     return f"server: {', '.join(word for word in mechanism.faulty if not word.startswith(('say=', 'linger=')))}"
 
 
-def _alarms(alarms: Sequence[Alarms]) -> str:
-    heads = ("engine", "model", "probe", "corpora", "accused", "undecided", "no verdict")
+def _healthy(healthy: Sequence[Healthy]) -> str:
+    if not healthy:
+        return ""
+    heads = ("engine", "model", "probe", "measured", "corpora", "accused", "undecided", "no verdict")
     told = [
-        (one.engine, one.model, one.probe, one.corpora, one.accused, one.undecided, one.no_verdict) for one in alarms
+        (*cell.who, one.probe, cell.measured, one.corpora, one.accused, one.undecided, one.no_verdict)
+        for cell in healthy
+        for one in cell.alarms
     ]
-    return f"{HEALTHY}\n\n{_table(heads, told, right=4)}" if alarms else ""
+    silent = [f"- {cell.engine} on {cell.model}: {cell.silent}" for cell in healthy if cell.silent is not None]
+    parts = [
+        HEALTHY,
+        _table(heads, told, right=4),
+        *(["Not asked, for they did not start:", "\n".join(silent)] if silent else []),
+    ]
+    return "\n\n".join(parts)
 
 
 HEALTHY = """
