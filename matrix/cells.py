@@ -107,7 +107,8 @@ class Config(Record, frozen=True, kw_only=True):
     flash_attention: bool = True
     """False: the engine's plainest attention, where it offers a choice."""
     quantization: Id | None = None
-    """The type to which the engine's own tool quantizes the weights; None: they stay as they are."""
+    """What the weights are quantized to: a type that the engine's own tool makes, or a format of released checkpoints;
+    None: they stay as they are."""
     speed_counts: bool = False
     """True for the settings that users run; only their speed is published."""
 

@@ -2,7 +2,7 @@
 
 The reference is made of the file that the engine loads, so what is measured is the engine's arithmetic and not the
 smaller weights. Kernels for quantized weights round their inputs too, by design and coarsely, so the noise that the
-engine is measured in is that of models whose inputs are rounded so (`int8_inputs` in probes/reference/program/ways.py).
+engine is measured in is that of models whose inputs are rounded so (`rounded_inputs` of the reference program).
 How far the dequantized model lies from the released one is the quantization's cost: shown, and never a fault.
 """
 

@@ -33,14 +33,14 @@ from matrix.results import (
     write_json,
 )
 from probes import registry as probe_registry
-from probes import tables
+from probes import tables, weights
 from probes.chat import scripted
 from probes.checkpoints import recipes, tiny
 from probes.probe import Bench, Probe
 from probes.provenance import harness_version, machine, verdict_without_places, without_places
 from probes.reference.stage import Reference
 from probes.stopwatch import ENVIRONMENT, HARNESS, REFERENCE, STARTUP, Stopwatch
-from runners import attach, claims, daemon, docker, failure, leases, models, preflight, prepare, venv
+from runners import attach, claims, daemon, docker, failure, leases, preflight, prepare, venv
 from runners import registry as engine_registry
 from runners.engine import SHIMS as SHIMS
 from runners.engine import Environment, Launch, Server, ready_deadline_s
@@ -218,22 +218,14 @@ class Session:
 
     def bench(self, cell: Cell, source: Checkpoint, watch: Stopwatch) -> Bench:
         """What a cell's probes need besides the server."""
-        released = self.reference(cell, source, watch)
-        if cell.config.quantization is None:
-            return Bench(reference=released, watch=watch)
-        kinds = self.engines[cell.release.engine].quantizations
-        if cell.config.quantization not in kinds:
-            raise NotSupported(f"this engine has no tool that quantizes weights to {cell.config.quantization}")
-        if models.has_experts(source.folder):
-            raise NotSupported(
-                "quantized experts: no replicate rounds the inputs of experts, so their noise is unknown"
-            )
-        weights = self.prepare(cell, source).model_path
-        used = models.dequantized(
-            weights, source, f"{cell.model.id} in {cell.config.quantization}", released.environment
-        )
-        reference = msgspec.structs.replace(released, checkpoint=used, dtype=kinds[cell.config.quantization], host=None)
-        return Bench(reference=reference, watch=watch, released=released)
+        engine, reference = self.engines[cell.release.engine], self.reference(cell, source, watch)
+        given = self.served(cell, source)
+        return weights.bench(engine, cell, reference, given, lambda: self.prepare(cell, given).model_path)
+
+    def served(self, cell: Cell, source: Checkpoint) -> Checkpoint:
+        """What a cell's engine is given of a checkpoint."""
+        environment = prepare.reference_environment(self.matrix, cell.model)
+        return weights.served(self.engines[cell.release.engine], cell, source, environment)
 
     def reference(self, cell: Cell, source: Checkpoint, watch: Stopwatch, say: Say = lambda line: None) -> Reference:
         """The reference forward pass of a cell's model, as it was released."""
@@ -256,19 +248,21 @@ class Session:
             raise NotSupported(planned.excluded)
         with watch.on(REFERENCE):
             source = self.checkpoint(cell.model)
+            served = self.served(cell, source)
             bench = self.bench(cell, source, watch)
-        released = bench.released or bench.reference
-        with Up(lambda: self._server(cell, released, watch), bench) as up:
+        with Up(lambda: self._server(cell, served, bench.released or bench.reference, watch), bench) as up:
             yield up
 
-    def _server(self, cell: Cell, reference: Reference, watch: Stopwatch) -> AbstractContextManager[Server]:
+    def _server(
+        self, cell: Cell, served: Checkpoint, reference: Reference, watch: Stopwatch
+    ) -> AbstractContextManager[Server]:
         if self.attached is not None:
             engine = self.engines[cell.release.engine]
-            return attach.attach(engine, self.attached.base_url, self.attached.model, reference.checkpoint.folder)
-        return self._launched(cell, reference, watch)
+            return attach.attach(engine, self.attached.base_url, self.attached.model, served.folder)
+        return self._launched(cell, served, reference, watch)
 
     @contextmanager
-    def _launched(self, cell: Cell, reference: Reference, watch: Stopwatch) -> Iterator[Server]:
+    def _launched(self, cell: Cell, served: Checkpoint, reference: Reference, watch: Stopwatch) -> Iterator[Server]:
         engine = self.engines[cell.release.engine]
         unsupported = engine.supports(cell)
         if unsupported is not None:
@@ -277,11 +271,11 @@ class Session:
             raise NotSupported("the model brings code of its own, which runs only in a container (--launcher docker)")
         with watch.on(ENVIRONMENT):
             self._raise_known_failure(cell)
-            prepared = self.prepare(cell, reference.checkpoint)
+            prepared = self.prepare(cell, served)
         stack = ExitStack()
         try:
             with watch.on(STARTUP), claims.told(prepared.claim):
-                server = self._up(stack, cell, prepared, reference)
+                server = self._up(stack, cell, prepared, served.size, reference)
             yield msgspec.structs.replace(server, claim=prepared.claim)
         finally:
             with watch.on(STARTUP):
@@ -292,9 +286,8 @@ class Session:
         how = prepare.in_docker if self.launcher.name == "docker" else prepare.in_venv
         return how(self.matrix, cell, self.engines[cell.release.engine], source, say)
 
-    def _up(self, stack: ExitStack, cell: Cell, prepared: Prepared, reference: Reference) -> Server:
-        source = reference.checkpoint
-        allowed = limits(cell, source.size)
+    def _up(self, stack: ExitStack, cell: Cell, prepared: Prepared, size: int, reference: Reference) -> Server:
+        allowed = limits(cell, size)
         ids = stack.enter_context(leases.lease(cell, allowed))
         preflight.accelerators(cell, ids)
         spec = Launch(
@@ -305,7 +298,7 @@ class Session:
             shims=SHIMS,
             label=self.run.name,
             accelerators=ids,
-            deadline_s=ready_deadline_s(source.size),
+            deadline_s=ready_deadline_s(size),
         )
         log = self._fresh_log(cell)
         try:

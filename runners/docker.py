@@ -361,7 +361,7 @@ def convert(engine: Engine, image: Ready, checkpoint: Path, target: Path, cell: 
     assert engine.convert is not None
     asked = Conversion(
         environment=inside(image), checkpoint=MODEL, target=WEIGHTS / target.name, dtype=cell.dtype,
-        quantization=cell.config.quantization, shims=SHIMS,
+        quantization=engine.makes(cell.config), shims=SHIMS,
     )  # fmt: skip
     mounts = [
         read_only(checkpoint, MODEL),

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from matrix.cells import Cell, Record
+from matrix.cells import Cell, Config, Record
 from matrix.errors import EngineBrokeProtocol
 from runners.chat import Chat
 
@@ -202,6 +202,9 @@ class Engine(Record, frozen=True, kw_only=True):
     quantizations: dict[str, str] = {}
     """Types to which its converter quantizes weights, and what its kernels round beside them: a family of replicates of
     the reference program."""
+    formats: dict[str, str] = {}
+    """Formats of quantized checkpoints that it loads (`runners/conversions/weight_formats.py`), and the same of its
+    kernels on an accelerator; on a CPU they round as those for the config's dtype do."""
     max_top_k: int = 20
     """The most logprobs per token that the server gives as it is launched here; 0: none, its answers are text alone."""
     cache_tokens: int | None = None
@@ -224,6 +227,10 @@ class Engine(Record, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not self.lineage:
             msgspec.structs.force_setattr(self, "lineage", self.name)
+
+    def makes(self, config: Config) -> str | None:
+        """The type to which its own converter quantizes in a config."""
+        return config.quantization if config.quantization in self.quantizations else None
 
 
 def ready_deadline_s(model_bytes: int) -> float:

@@ -13,7 +13,7 @@ from pathlib import Path
 from uv import find_uv_bin
 
 from matrix.cells import Cell, FolderSource, HubSource, Model, PackageSource, RecipeSource, Record, ScriptSource
-from matrix.errors import Infrastructure, WrongInput
+from matrix.errors import Infrastructure, NotSupported, WrongInput
 from runners import cache, environments, failure
 from runners.engine import Engine, Environment
 from runners.environments import Say
@@ -23,6 +23,7 @@ EXPERT_KEYS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_
 
 DEQUANTIZE = Path(__file__).parent / "conversions" / "dequantize_gguf.py"
 DEQUANTIZE_WEIGHTS = Path(__file__).parent / "conversions" / "dequantize_weights.py"
+WEIGHT_FORMATS = Path(__file__).parent / "conversions" / "weight_formats.py"
 CONVERSION_DEADLINE_S = 30 * 60
 PROGRAM_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
@@ -115,6 +116,42 @@ def dequantized(
         run_program(reference.python, "-P", str(DEQUANTIZE_WEIGHTS), *words)
 
     folder = cache.ensure("models", f"dequantized-{digest[:16]}", make, label=f"dequantized {name}")
+    return Checkpoint(folder=folder, digest=digest)
+
+
+def format_of(folder: Path) -> str | None:
+    """The format in which a checkpoint says that its weights are quantized."""
+    config = json.loads((folder / "config.json").read_text())
+    settings = config.get("quantization_config") or {}
+    return settings.get("quant_method", "an unnamed format") if settings else None
+
+
+def packed(
+    source: Checkpoint, method: str, name: str, reference: Environment, say: Say = lambda line: None
+) -> Checkpoint:
+    """A checkpoint with its weights in a format; raises NotSupported where the format is not for such weights."""
+    return _reformatted(source, ("pack", method), f"{name} in {method}", reference, say)
+
+
+def unpacked(source: Checkpoint, name: str, reference: Environment, say: Say = lambda line: None) -> Checkpoint:
+    """A checkpoint in a format with its weights dense again; raises NotSupported where the format is not known here."""
+    return _reformatted(source, ("unpack",), f"{name}, dense", reference, say)
+
+
+def _reformatted(
+    source: Checkpoint, action: tuple[str, ...], name: str, reference: Environment, say: Say
+) -> Checkpoint:
+    key = f"{' '.join(action)} {source.digest} {cache.stamp(WEIGHT_FORMATS).sha256}"
+    digest = hashlib.sha256(key.encode()).hexdigest()
+
+    def make(folder: Path) -> None:
+        say(f"making {name}")
+        run_program(reference.python, "-P", str(WEIGHT_FORMATS), *action, str(source.folder), str(folder))
+
+    try:
+        folder = cache.ensure("models", f"{action[-1]}-{digest[:16]}", make, label=name)
+    except WrongInput as error:
+        raise NotSupported(f"{name}: {str(error).split(': ', 1)[-1]}") from error
     return Checkpoint(folder=folder, digest=digest)
 
 

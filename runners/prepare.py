@@ -50,7 +50,7 @@ def in_venv(matrix: Matrix, cell: Cell, engine: Engine, source: Checkpoint, say:
         assert engine.convert is not None
         asked = Conversion(
             environment=environment, checkpoint=source.folder, target=target, dtype=cell.dtype,
-            quantization=cell.config.quantization, shims=SHIMS,
+            quantization=engine.makes(cell.config), shims=SHIMS,
         )  # fmt: skip
         models.convert(environment.python, engine.convert(asked))
 

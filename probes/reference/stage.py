@@ -111,7 +111,7 @@ class Reference(Record, frozen=True, kw_only=True):
     host: Host | None = None
     """Where the program runs for a small checkpoint; None: in a process of its own."""
     dtype: str = "bfloat16"
-    """What the engine rounds to, and so its noise replicates: bfloat16, float32 or int8."""
+    """What the engine rounds to, and so its noise replicates: bfloat16, float32, int8 or fp8."""
 
     def corpus(self, first: int = 0, count: int | None = None) -> Table:
         """Token ids of a part of the corpus, and what the reference and its replicates say; arrays as `program` says.

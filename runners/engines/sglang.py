@@ -188,6 +188,7 @@ ENGINE = Engine(
     chat=CHAT,
     cache_tokens=CPU_MAX_TOTAL_TOKENS,
     registry=lambda environment: ("of_sglang",),
+    formats={"awq": "bfloat16", "fp8": "fp8", "mxfp4": "bfloat16"},
     fell_back=re.compile(r"Using Transformers backend\."),
     # Its models began as copies of vLLM's and the two still share code: the same mistake in both is no coincidence, and
     # that they agree bears nothing out. The price: where these two alone can score, a wrong reference accuses both.

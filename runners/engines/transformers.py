@@ -99,5 +99,6 @@ ENGINE = Engine(
     environment=environment,
     max_top_k=0,
     registry=lambda environment: ("of_transformers",),
+    formats={"fp8": "fp8", "mxfp4": "bfloat16"},
     caches_prefixes=False,  # only in continuous batching, which it is not started with
 )

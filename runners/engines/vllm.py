@@ -201,6 +201,7 @@ ENGINE = Engine(
     version=version,
     chat=CHAT,
     registry=lambda environment: ("of_vllm",),
+    formats={"awq": "bfloat16", "fp8": "fp8", "mxfp4": "bfloat16"},
     # Its warning of a fallback is left out for the architectures that it lists as transformers'; this line is not.
     fell_back=re.compile(r"Using Transformers modeling backend\."),
 )

@@ -79,7 +79,7 @@ def test_the_page_counts_what_is_caught_and_names_what_is_not() -> None:
     assert "| 0 in 20 verdicts on 1 cells of 42 | not all asked |" in more
     assert "Counted apart: 1 need GPU graphs." in text
     assert "- **an error when requests come together**: PASS, all alike. Its twin: PASS, all alike." in text
-    assert "| vllm-1 | m | state | 2026-11-27 | 20 | 0 | 1 | 0 |" in text
+    assert "| vllm-1 | m | state | 2026-11-27 | 20 | 0 | 0 | 1 | 0 |" in text
     assert "Measured 2026-11-27, with reference reference-1." in text
 
 

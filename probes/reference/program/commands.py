@@ -26,10 +26,12 @@ from .sheet import Arrays, Ids, Sheet, given, save
 from .streamed import Streamed
 from .ways import (
     FLOAT32_NOISE,
+    FP8_NOISE,
     INT8_NOISE,
     NOISE,
     REFERENCE,
     STREAMED_FLOAT32_NOISE,
+    STREAMED_FP8_NOISE,
     STREAMED_INT8_NOISE,
     STREAMED_NOISE,
     Replicate,
@@ -42,6 +44,7 @@ FAMILIES = {
     "bfloat16": (NOISE, STREAMED_NOISE),
     "float32": (FLOAT32_NOISE, STREAMED_FLOAT32_NOISE),
     "int8": (INT8_NOISE, STREAMED_INT8_NOISE),
+    "fp8": (FP8_NOISE, STREAMED_FP8_NOISE),
 }
 """Noise replicates by what an engine rounds to: of a model in memory, and of one read part by part."""
 

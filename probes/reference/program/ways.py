@@ -33,6 +33,8 @@ ROW_PARALLEL = (
 )  # what tensor parallelism splits and adds
 
 SHORT_BLOCK, LONG_BLOCK = 32, 256  # of inputs to quantized weights that share a scale
+FP8_BLOCK, FP8_LARGEST = 128, 448.0
+WHOLE_ROW = 0  # as a size of a block
 
 Passes = Iterator[list[Job]]
 
@@ -184,21 +186,15 @@ def shaken(seed: int, model: Any) -> Iterator[None]:
 
 
 @contextmanager
-def int8_inputs(block: int, model: Any) -> Iterator[None]:
-    """What every linear layer reads, rounded to int8 in blocks with a scale each, as kernels for quantized weights do.
-
-    In the blocks of llama.cpp's CPU kernels: 32 numbers with a float16 scale (Q8_0), or, where rows are long enough,
-    256 with a float32 one (Q8_K).
-    """
+def rounded_inputs(round_blocks: Callable[[Any], Any], block: int, model: Any) -> Iterator[None]:
+    """What every linear layer reads, rounded in blocks with a scale each, as kernels for quantized weights do."""
 
     def rounded(_: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
         values, *others = given
         width = values.shape[-1]
-        size = next((one for one in (block, SHORT_BLOCK) if width % one == 0), width)
+        size = next((one for one in (block or width, SHORT_BLOCK) if width % one == 0), width)
         blocks = values.float().unflatten(-1, (width // size, size))
-        scale = blocks.abs().amax(-1, keepdim=True).clamp(min=1e-12) / 127
-        scale = scale.half().float().clamp(min=1e-7) if size == SHORT_BLOCK else scale
-        return ((blocks / scale).round().mul(scale).flatten(-2).to(values.dtype), *others)
+        return (round_blocks(blocks).flatten(-2).to(values.dtype), *others)
 
     handles = [
         layer.register_forward_pre_hook(rounded) for layer in model.modules() if isinstance(layer, torch.nn.Linear)
@@ -208,6 +204,19 @@ def int8_inputs(block: int, model: Any) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def int8(blocks: Any) -> Any:
+    """As llama.cpp's CPU kernels: 32 numbers with a float16 scale (Q8_0), 256 with a float32 one (Q8_K)."""
+    scale = blocks.abs().amax(-1, keepdim=True).clamp(min=1e-12) / 127
+    scale = scale.half().float().clamp(min=1e-7) if blocks.shape[-1] == SHORT_BLOCK else scale
+    return (blocks / scale).round() * scale
+
+
+def fp8(blocks: Any) -> Any:
+    """As kernels for FP8 weights: e4m3, scaled by the largest of a block."""
+    scale = blocks.abs().amax(-1, keepdim=True).clamp(min=1e-12) / FP8_LARGEST
+    return (blocks / scale).to(torch.float8_e4m3fn).float() * scale
 
 
 # --- the reference and its replicates ---------------------------------------------------------------------
@@ -250,20 +259,33 @@ STREAMED_FLOAT32_NOISE = tuple(
     else replicate
     for replicate in FLOAT32_NOISE
 )
-# For an engine whose kernels read the inputs of quantized weights in int8: that rounding is theirs by design, and
-# coarser than bfloat16's. Which blocks it uses depends on the type of each tensor; both sizes are here.
-INT8_NOISE = (
-    Replicate("int8-short", "float32", "eager", whole, partial(int8_inputs, SHORT_BLOCK)),
-    Replicate("int8-long", "float32", "sdpa", whole, partial(int8_inputs, LONG_BLOCK)),
-    Replicate("int8-left-padded", "bfloat16", "sdpa", left_padded, partial(int8_inputs, SHORT_BLOCK)),
-    Replicate(
-        "int8-chunked-prefill", "bfloat16", "sdpa", partial(in_chunks, CHUNKS_EIGHTHS), partial(int8_inputs, LONG_BLOCK)
-    ),
-    Replicate("int8-decode", "bfloat16", "sdpa", decode, partial(int8_inputs, SHORT_BLOCK)),
+# For an engine whose kernels read the inputs of quantized weights in int8 or fp8: that is theirs by design, and
+# coarser than bfloat16's. Which blocks llama.cpp uses depends on the type of each tensor; both sizes are here.
+
+
+def _rounding_inputs(kind: str, short: Callable[[Any], Any], long: Callable[[Any], Any]) -> tuple[Replicate, ...]:
+    return (
+        Replicate(f"{kind}-short", "float32", "eager", whole, short),
+        Replicate(f"{kind}-long", "float32", "sdpa", whole, long),
+        Replicate(f"{kind}-left-padded", "bfloat16", "sdpa", left_padded, short),
+        Replicate(f"{kind}-chunked-prefill", "bfloat16", "sdpa", partial(in_chunks, CHUNKS_EIGHTHS), long),
+        Replicate(f"{kind}-decode", "bfloat16", "sdpa", decode, short),
+    )
+
+
+def _streamed(kind: str, noise: tuple[Replicate, ...]) -> tuple[Replicate, ...]:
+    return tuple(
+        Replicate(f"{kind}-halves", "bfloat16", "sdpa", partial(in_chunks, HALF_EIGHTHS), replicate.arithmetic)
+        if replicate.way is decode
+        else replicate
+        for replicate in noise
+    )
+
+
+INT8_NOISE = _rounding_inputs(
+    "int8", partial(rounded_inputs, int8, SHORT_BLOCK), partial(rounded_inputs, int8, LONG_BLOCK)
 )
-STREAMED_INT8_NOISE = tuple(
-    Replicate("int8-halves", "bfloat16", "sdpa", partial(in_chunks, HALF_EIGHTHS), partial(int8_inputs, SHORT_BLOCK))
-    if replicate.way is decode
-    else replicate
-    for replicate in INT8_NOISE
-)
+STREAMED_INT8_NOISE = _streamed("int8", INT8_NOISE)
+# A scale for 128 numbers, or for as many as a row has.
+FP8_NOISE = _rounding_inputs("fp8", partial(rounded_inputs, fp8, FP8_BLOCK), partial(rounded_inputs, fp8, WHOLE_ROW))
+STREAMED_FP8_NOISE = _streamed("fp8", FP8_NOISE)

@@ -16,7 +16,7 @@ from matrix.cells import Cell, Record
 from matrix.load import PACKAGED
 from matrix.plan import Planned
 from matrix.results import Status, Verdict
-from probes import batch, context, correctness, state
+from probes import batch, context, correctness, state, tables
 from probes.probe import Look, Probe
 from probes.session import Options, Session, Up
 from probes.stopwatch import Stopwatch
@@ -26,6 +26,8 @@ from tests.benchmarks.faults.page import Alarms, Healthy
 
 ASKED: tuple[Probe, ...] = (correctness.PROBE, state.PROBE, batch.PROBE, context.PROBE)
 """Those whose question depends on the corpus."""
+SHOWN = 5
+"""Of the sentences about a cell, how many are printed."""
 
 
 class Asked(Record, frozen=True, kw_only=True):
@@ -75,15 +77,16 @@ def _answers(session: Session, planned: Planned, corpora: int) -> tuple[tuple[Al
 
 def _alarms(up: Up, probe: Probe, cell: Cell, corpora: int) -> Alarms:
     told = [_verdict(up, probe, cell, place) for place in range(corpora)]
-    counted = Counter(verdict.status for verdict in told)
-    say(f"{cell.id} {probe.name}: {', '.join(f'{n} {status.value}' for status, n in counted.items())}")
-    for place, verdict in enumerate(told):
-        if verdict.status is not Status.PASS:
-            say(f"    corpus {place}: {verdict.status.value}: {verdict.reason}")
+    for (status, reason), count in Counter((one.status, one.reason) for one in told).most_common(SHOWN):
+        say(f"{cell.id} {probe.name}: {count} {status.value}: {reason}")
+    counted = Counter(one.status for one in told)
+    known = tables.matrix().expectation(cell.id, probe.name)
+    expected = counted.pop(Status(known.status), 0) if known is not None else 0
     return Alarms(
         probe=probe.name,
         version=probe.version,
         corpora=corpora,
+        known=expected,
         accused=sum(n for status, n in counted.items() if status in CAUGHT),
         undecided=counted[Status.UNDECIDED],
         no_verdict=counted[Status.SKIP] + counted[Status.ERROR],

@@ -36,6 +36,8 @@ class Alarms(Record, frozen=True, kw_only=True):
     """The probe's; what another version said does not count."""
     corpora: int
     """Distinct parts of the corpus."""
+    known: int = 0
+    """Accused of what `matrix/rules.toml` says of it, which is no false alarm."""
     accused: int
     undecided: int
     no_verdict: int = 0
@@ -183,16 +185,16 @@ def _where(mechanism: Mutant | Fake) -> str:
 def _healthy(healthy: Sequence[Healthy]) -> str:
     if not healthy:
         return ""
-    heads = ("engine", "model", "probe", "measured", "corpora", "accused", "undecided", "no verdict")
+    heads = ("engine", "model", "probe", "measured", "corpora", "known fault", "accused", "undecided", "no verdict")
     told = [
-        (*cell.who, one.probe, cell.measured, one.corpora, one.accused, one.undecided, one.no_verdict)
+        (*cell.who, one.probe, cell.measured, one.corpora, one.known, one.accused, one.undecided, one.no_verdict)
         for cell in healthy
         for one in cell.alarms
     ]
     silent = [f"- {cell.engine} on {cell.model}: {cell.silent}" for cell in healthy if cell.silent is not None]
     parts = [
         HEALTHY,
-        _table(heads, told, right=4),
+        _table(heads, told, right=5),
         *(["Not asked, for they did not start:", "\n".join(silent)] if silent else []),
     ]
     return "\n\n".join(parts)
@@ -202,5 +204,6 @@ HEALTHY = """
 ## Healthy engines
 
 Each probe on parts of the corpus that share no sequence. Accused: FAIL, DEGRADED, CRASH or TIMEOUT on a single look; in
-a run an engine is accused only where other sequences in a fresh server bear it out.
+a run an engine is accused only where other sequences in a fresh server bear it out. A known fault is one that
+`matrix/rules.toml` gives the reason of: an engine that is not healthy there, and not a false alarm.
 """.strip()
