@@ -9,6 +9,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing.queues import SimpleQueue
 
 import msgspec
 
@@ -20,6 +21,7 @@ from probes import batch, context, correctness, state, tables
 from probes.probe import Look, Probe
 from probes.session import Options, Session, Up
 from probes.stopwatch import Stopwatch
+from probes.workers import take_cores
 from runners import failure
 from tests.benchmarks.faults.mechanisms import CAUGHT
 from tests.benchmarks.faults.page import Alarms, Healthy
@@ -45,9 +47,17 @@ def say(line: str) -> None:
 
 def over(cells: Sequence[Asked], corpora: int, jobs: int) -> Iterator[Healthy]:
     """What was said of each cell, as the answers come; `jobs` cells at a time."""
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
+    context = multiprocessing.get_context("spawn")
+    places: SimpleQueue[int] = context.SimpleQueue()
+    for place in range(jobs):
+        places.put(place)
+    with ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(places, jobs)) as pool:
         for done in as_completed([pool.submit(of_cell, asked, corpora) for asked in cells]):
             yield done.result()
+
+
+def _begin(places: SimpleQueue[int], jobs: int) -> None:
+    take_cores(places.get(), jobs)
 
 
 def of_cell(asked: Asked, corpora: int) -> Healthy:
