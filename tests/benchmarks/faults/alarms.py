@@ -52,8 +52,11 @@ def over(cells: Sequence[Asked], corpora: int, jobs: int) -> Iterator[Healthy]:
     for place in range(jobs):
         places.put(place)
     with ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(places, jobs)) as pool:
-        for done in as_completed([pool.submit(of_cell, asked, corpora) for asked in cells]):
-            yield done.result()
+        try:
+            for done in as_completed([pool.submit(of_cell, asked, corpora) for asked in cells]):
+                yield done.result()
+        finally:
+            pool.shutdown(cancel_futures=True)  # when interrupted, it would otherwise ask all the others first
 
 
 def _begin(places: SimpleQueue[int], jobs: int) -> None:
@@ -77,7 +80,13 @@ def of_cell(asked: Asked, corpora: int) -> Healthy:
 def _answers(session: Session, planned: Planned, corpora: int) -> tuple[tuple[Alarms, ...], str | None]:
     try:
         with session.serve(planned, Stopwatch()) as up:
-            return tuple(_alarms(up, probe, planned.cell, corpora) for probe in ASKED), None
+            told = []
+            for probe in ASKED:
+                verdicts = _verdicts(up, probe, planned.cell, corpora)
+                told.append(_alarms(probe, planned.cell, verdicts))
+                if verdicts[-1].status is Status.CRASH:
+                    break
+            return tuple(told), None
     except Exception as error:
         reason, _ = failure.describe(error)
         silent = f"{failure.status_of(error).value}: {reason}"
@@ -85,8 +94,17 @@ def _answers(session: Session, planned: Planned, corpora: int) -> tuple[tuple[Al
         return (), silent
 
 
-def _alarms(up: Up, probe: Probe, cell: Cell, corpora: int) -> Alarms:
-    told = [_verdict(up, probe, cell, place) for place in range(corpora)]
+def _verdicts(up: Up, probe: Probe, cell: Cell, corpora: int) -> list[Verdict]:
+    """One for each part of the corpus; none after an engine has crashed, for it is gone."""
+    told: list[Verdict] = []
+    for place in range(corpora):
+        told.append(_verdict(up, probe, cell, place))
+        if told[-1].status is Status.CRASH:
+            break
+    return told
+
+
+def _alarms(probe: Probe, cell: Cell, told: list[Verdict]) -> Alarms:
     for (status, reason), count in Counter((one.status, one.reason) for one in told).most_common(SHOWN):
         say(f"{cell.id} {probe.name}: {count} {status.value}: {reason}")
     counted = Counter(one.status for one in told)
@@ -95,7 +113,7 @@ def _alarms(up: Up, probe: Probe, cell: Cell, corpora: int) -> Alarms:
     return Alarms(
         probe=probe.name,
         version=probe.version,
-        corpora=corpora,
+        corpora=len(told),
         known=expected,
         accused=sum(n for status, n in counted.items() if status in CAUGHT),
         undecided=counted[Status.UNDECIDED],
