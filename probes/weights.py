@@ -49,17 +49,19 @@ def bench(engine: Engine, cell: Cell, released: Reference, given: Checkpoint, ow
     if quantization is None and method is None:
         return Bench(reference=released, watch=released.watch)
     name = f"{cell.model.id} in {method or quantization}"
-    noise = engine.quantizations[quantization] if method is None and quantization else _noise(engine, cell, method)
+    noise = family(engine, cell, method, released.dtype)
     if noise in ROUNDING_INPUTS and models.has_experts(given.folder):
         raise NotSupported("quantized experts: no replicate rounds the inputs of experts, so their noise is unknown")
     if method is None:
         used = models.dequantized(own(), given, name, released.environment)
     else:
         used = models.unpacked(given, name, released.environment)
-    reference = msgspec.structs.replace(released, checkpoint=used, dtype=noise or released.dtype, host=None)
+    reference = msgspec.structs.replace(released, checkpoint=used, dtype=noise, host=None)
     return Bench(reference=reference, watch=released.watch, released=released if quantization else None)
 
 
-def _noise(engine: Engine, cell: Cell, method: str | None) -> str | None:
-    """The family of replicates for a format; None: that of the config's dtype."""
-    return engine.formats[method] if method and cell.device.accelerators else None
+def family(engine: Engine, cell: Cell, method: str | None, dtype: str) -> str:
+    """The noise replicates of an engine's kernels for weights in a format; `dtype` names those of plain weights."""
+    if method is None:
+        return engine.quantizations[str(cell.config.quantization)]
+    return engine.formats[method] if cell.device.accelerators else dtype

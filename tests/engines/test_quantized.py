@@ -60,7 +60,7 @@ def test_what_cannot_be_judged_is_refused_with_its_reason(session: Session, cell
     cell = cells["q8-0"]
     source = session.checkpoint(cell.model)
     other = msgspec.structs.replace(cell, config=msgspec.structs.replace(cell.config, quantization="awq"))
-    with pytest.raises(NotSupported, match="this engine has no tool that quantizes weights to awq"):
+    with pytest.raises(NotSupported, match="this engine neither makes nor is known to load weights in awq"):
         session.bench(other, source, Stopwatch())
     experts = session.matrix.models["tiny-qwen3-30b-a3b"]
     with pytest.raises(NotSupported, match="no replicate rounds the inputs of experts"):
