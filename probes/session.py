@@ -216,9 +216,9 @@ class Session:
             return scripted.checkpoint(model.id, model.source.format, environment, self.host(environment), say)
         return prepare.checkpoint(self.matrix, model, say)
 
-    def bench(self, cell: Cell, source: Checkpoint, watch: Stopwatch) -> Bench:
+    def bench(self, cell: Cell, source: Checkpoint, watch: Stopwatch, say: Say = lambda line: None) -> Bench:
         """What a cell's probes need besides the server."""
-        engine, reference = self.engines[cell.release.engine], self.reference(cell, source, watch)
+        engine, reference = self.engines[cell.release.engine], self.reference(cell, source, watch, say)
         given = self.served(cell, source)
         return weights.bench(engine, cell, reference, given, lambda: self.prepare(cell, given).model_path)
 
@@ -228,10 +228,10 @@ class Session:
         return weights.served(self.engines[cell.release.engine], cell, source, environment)
 
     def reference(self, cell: Cell, source: Checkpoint, watch: Stopwatch, say: Say = lambda line: None) -> Reference:
-        """The reference forward pass of a cell's model, as it was released."""
+        """The reference forward pass of a cell's model, as it was released, dense where that is in a format."""
         environment = prepare.reference_environment(self.matrix, cell.model, say)
         return Reference(
-            checkpoint=source,
+            checkpoint=weights.dense(source, cell, environment, say),
             environment=environment,
             workload=cell.device.workload,
             watch=watch,

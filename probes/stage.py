@@ -70,8 +70,15 @@ def _references(
     board: Board,
     pool: ThreadPoolExecutor,
 ) -> None:
-    """The reference of each model for each workload, of which every device has one, and each dtype of its noise."""
-    asked = {(cell.model.id, cell.device.id, cell.dtype): cell for cell in cells}.values()
+    """The reference of each model for each workload, of which every device has one, and each dtype of its noise.
+
+    Weights that an engine makes itself have theirs once the engine is there.
+    """
+    asked = {
+        (cell.model.id, cell.device.id, cell.dtype, cell.config.quantization): cell
+        for cell in cells
+        if cell.config.quantization in (None, *session.engines[cell.release.engine].formats)
+    }.values()
     _for_each(asked, lambda cell: _reference(session, cell, checkpoints[cell.model.id], board), pool)
 
 
@@ -133,7 +140,7 @@ def _reference(session: Session, cell: Cell, source: Future[Checkpoint | None], 
 
     def make() -> None:
         with board.line(f"reference of {cell.model.id}") as say:
-            reference = session.reference(cell, found, Stopwatch(), say)
+            reference = session.bench(cell, found, Stopwatch(), say).reference
             reference.coverage()
             corpus = reference.corpus()
             if cell.dtype != "float32":
@@ -146,10 +153,12 @@ def _weights(session: Session, cell: Cell, source: Future[Checkpoint | None], bo
     engine, found = session.engines[cell.release.engine], source.result()
     if engine.convert is None or found is None or session.failed_to_build(cell.release.id):
         return
+    if cell.config.quantization not in (None, *engine.quantizations, *engine.formats):
+        return
 
     def make() -> None:
         with board.line(f"{engine.weights} of {cell.model.id}") as say:
-            session.prepare(cell, found, say)
+            session.prepare(cell, session.served(cell, found), say)
 
     _or_none(make)
 

@@ -17,6 +17,7 @@ from probes.probe import Bench
 from probes.reference.stage import Reference
 from runners import models
 from runners.engine import Engine, Environment
+from runners.environments import Say
 from runners.models import Checkpoint
 
 ROUNDING_INPUTS = ("int8", "fp8")
@@ -37,6 +38,13 @@ def served(engine: Engine, cell: Cell, source: Checkpoint, reference: Environmen
     if method not in engine.formats:
         raise NotSupported(f"this engine neither makes nor is known to load weights in {method}")
     return source if released else models.packed(source, method, cell.model.id, reference)
+
+
+def dense(source: Checkpoint, cell: Cell, reference: Environment, say: Say) -> Checkpoint:
+    """A released checkpoint, its weights dense where it was released in a format; raises NotSupported."""
+    if models.format_of(source.folder) is None:
+        return source
+    return models.unpacked(source, cell.model.id, reference, say)
 
 
 def bench(engine: Engine, cell: Cell, released: Reference, given: Checkpoint, own: Callable[[], Path], /) -> Bench:

@@ -141,6 +141,7 @@ ENGINE = Engine(
     chat=Chat(serves=False, schemas=False, template_arguments=False, tool_formats={}, reasoning_formats={}),
     registry=registry,
     quantizations=dict.fromkeys(FILE_TYPES, "int8"),
+    formats={"fp8": "bfloat16"},  # its converter makes them dense
     cache_tokens=1,  # it keeps its last prompt alone
     lineage="llama.cpp",
 )

@@ -152,5 +152,6 @@ ENGINE = Engine(
     chat=Chat(render=("/apply-template", "prompt")),
     cache_tokens=CONTEXT,
     registry=lambda environment: ("of_llama_cpp",),
+    formats={"fp8": "bfloat16"},  # its converter makes them dense
     lineage="llama.cpp",
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import msgspec
@@ -11,12 +13,13 @@ from matrix.cells import Cell
 from matrix.errors import NotSupported
 from matrix.load import PACKAGED
 from matrix.results import Status
-from probes import quantized
+from probes import correctness, quantized
 from probes.session import Options, Session
 from probes.stopwatch import Stopwatch
-from runners import prepare, venv
+from runners import models, prepare, venv
 from runners.engine import SHIMS, Launch
 from runners.engines.llama_cpp_python import ENGINE
+from runners.models import Checkpoint
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("llama_cpp_python_environment", "reference_python")]
 
@@ -32,7 +35,24 @@ def cells(session: Session) -> dict[str, Cell]:
 
 
 def launch_of(session: Session, cell: Cell) -> Launch:
-    prepared = prepare.in_venv(session.matrix, cell, ENGINE, session.checkpoint(cell.model))
+    return launched_from(session, cell, session.checkpoint(cell.model))
+
+
+def scaled(source: Checkpoint, folder: Path, factor: float, python: Path) -> Checkpoint:
+    """The same release with every factor of a block times another."""
+    shutil.copytree(source.folder, folder)
+    code = (
+        "import sys; from safetensors.torch import load_file, save_file; path, factor = sys.argv[1:];"
+        "found = load_file(path); save_file({name: tensor * float(factor) if name.endswith('_scale_inv') else tensor "
+        "for name, tensor in found.items()}, path, metadata={'format': 'pt'})"
+    )
+    for path in folder.glob("*.safetensors"):
+        subprocess.run((str(python), "-c", code, str(path), str(factor)), check=True)
+    return models.local(folder)
+
+
+def launched_from(session: Session, cell: Cell, source: Checkpoint) -> Launch:
+    prepared = prepare.in_venv(session.matrix, cell, ENGINE, source)
     return Launch(
         cell=cell, environment=prepared.environment, model_path=prepared.model_path, port=venv.free_port(),
         shims=SHIMS, label="tests",
@@ -53,6 +73,24 @@ def test_weights_are_held_against_their_own_numbers(
     assert verdict.status is status
     assert 0.01 < verdict.numbers["cost_kl_nats"] < 0.1
     assert "quantizing costs 0.0" in verdict.reason
+
+
+@pytest.mark.parametrize(("factor", "status"), [(1.0, Status.PASS), (1.25, Status.FAIL)])
+def test_a_release_in_fp8_is_held_against_its_weights_made_dense(
+    session: Session, cells: dict[str, Cell], tmp_path: Path, factor: float, status: Status
+) -> None:
+    """The engine is given the FP8 file; one whose scales are off is wrong, and there is no cost to show."""
+    plain = msgspec.structs.replace(cells["q8-0"].config, id="bfloat16", quantization=None, dtype="bfloat16")
+    cell = msgspec.structs.replace(cells["q8-0"], config=plain)
+    environment = prepare.reference_environment(session.matrix, cell.model)
+    release = models.packed(session.checkpoint(cell.model), "fp8", cell.model.id, environment)
+    bench = session.bench(cell, release, Stopwatch())
+    served = scaled(release, tmp_path / "served", factor, environment.python)
+    with venv.launch(ENGINE, launched_from(session, cell, served), tmp_path / "server.log") as server:
+        measurement = correctness.measure(server, cell, bench)
+    session.close()
+    assert bench.released is None
+    assert correctness.PROBE.judge(measurement, cell).status is status
 
 
 def test_what_cannot_be_judged_is_refused_with_its_reason(session: Session, cells: dict[str, Cell]) -> None:
