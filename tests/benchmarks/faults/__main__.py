@@ -28,7 +28,7 @@ ROWS = Path(__file__).with_name("rows.toml")
 DOCS = Path(__file__).parents[3] / "docs"
 KEPT = "fault-coverage.json"
 HEALTHY = ("standard-float32", "microscope-robust")
-"""Profiles of healthy cells: a small real model, and six tiny checkpoints."""
+"""Profiles of healthy cells: a small real model, and six tiny checkpoints, all in float32 with their caches."""
 CORPORA = 20
 
 
