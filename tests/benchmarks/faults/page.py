@@ -204,7 +204,7 @@ HEALTHY = """
 ## Healthy engines
 
 Each probe on parts of the corpus that share no sequence, in float32 with caches; the small real model is asked as much
-as a tiny one, 8 sequences of 160 tokens at a time. Accused: FAIL, DEGRADED, CRASH or TIMEOUT on a single look; in a run an
-engine is accused only where other sequences in a fresh server bear it out. A known fault is one that `matrix/rules.toml`
-gives the reason of: an engine that is not healthy there, and not a false alarm.
+as a tiny one, 8 sequences of 160 tokens at a time. Accused: FAIL, DEGRADED, CRASH or TIMEOUT on a single look; in a
+run an engine is accused only where other sequences in a fresh server bear it out. A known fault is one that
+`matrix/rules.toml` gives the reason of: an engine that is not healthy there, and not a false alarm.
 """.strip()
