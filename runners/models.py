@@ -122,7 +122,7 @@ def dequantized(
 def format_of(folder: Path) -> str | None:
     """The format in which a checkpoint says that its weights are quantized."""
     config = json.loads((folder / "config.json").read_text())
-    settings = config.get("quantization_config") or {}
+    settings = config.get("quantization_config") or config.get("text_config", {}).get("quantization_config") or {}
     return settings.get("quant_method", "an unnamed format") if settings else None
 
 

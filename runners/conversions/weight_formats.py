@@ -195,7 +195,8 @@ def _packer(method: str, shapes: list[tuple[int, ...]]) -> tuple[Callable[[str, 
 
 def unpack(folder: Path, target: Path) -> None:
     """Write `folder` with all weights dense, in float32; raises Unfit where its format is not known here."""
-    settings = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("quantization_config") or {}
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    settings = config.get("quantization_config") or config.get("text_config", {}).get("quantization_config") or {}
     method = _method(settings)
     read = Reader(folder)
     marker = PARTS[method][1]
@@ -258,12 +259,12 @@ def _rewrite(folder: Path, target: Path, read: Reader, convert: Callable[[str], 
 
 def _configure(folder: Path, target: Path, quantization: dict[str, Any] | None, dtype: str | None) -> None:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    config.pop("quantization_config", None)
+    for part in (config, config.get("text_config", {})):
+        part.pop("quantization_config", None)
+        if dtype is not None:
+            part |= {key: dtype for key in ("dtype", "torch_dtype") if key in part}
     if quantization is not None:
         config["quantization_config"] = quantization
-    if dtype is not None:
-        for part in (config, config.get("text_config", {})):
-            part |= {key: dtype for key in ("dtype", "torch_dtype") if key in part}
     (target / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     for path in target.iterdir():
         path.chmod(0o644)

@@ -122,5 +122,6 @@ ENGINE = Engine(
     version=version,
     chat=Chat(schemas=False),
     registry=lambda environment: ("of_mlx_lm",),
+    formats={"awq": "bfloat16", "mxfp4": "bfloat16"},
     max_top_k=11,
 )

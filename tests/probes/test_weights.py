@@ -38,9 +38,11 @@ def test_weights_that_the_engine_takes_as_they_are(engine: Engine, quantization:
     assert weights.served(engine, cell(quantization), source, NOWHERE) is source
 
 
-def test_a_quantized_release_is_given_as_it_is(tmp_path: Path) -> None:
-    """Its config.json says in which format."""
-    source = checkpoint(tmp_path, quantization_config={"quant_method": "awq", "bits": 4})
+@pytest.mark.parametrize("part", [None, "text_config"])
+def test_a_quantized_release_is_given_as_it_is(tmp_path: Path, part: str | None) -> None:
+    """Its config.json says in which format, for the whole or for the part that is a model of text."""
+    settings = {"quantization_config": {"quant_method": "awq", "bits": 4}}
+    source = checkpoint(tmp_path, **({part: settings} if part else settings))
     assert models.format_of(tmp_path) == "awq"
     assert weights.served(vllm.ENGINE, cell(None), source, NOWHERE) is source
 
