@@ -120,8 +120,9 @@ def dequantized(
 
 
 def format_of(folder: Path) -> str | None:
-    """The format in which a checkpoint says that its weights are quantized."""
-    config = json.loads((folder / "config.json").read_text())
+    """The format in which a checkpoint's config.json, where it has one, says that its weights are quantized."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text()) if path.is_file() else {}
     settings = config.get("quantization_config") or config.get("text_config", {}).get("quantization_config") or {}
     return settings.get("quant_method", "an unnamed format") if settings else None
 

@@ -23,6 +23,7 @@ from probes.session import Options, Session, Up
 from probes.stopwatch import Stopwatch
 from probes.workers import take_cores
 from runners import failure
+from runners.engine import Engine
 from tests.benchmarks.faults.mechanisms import CAUGHT
 from tests.benchmarks.faults.page import Alarms, Healthy
 
@@ -88,18 +89,18 @@ def _answers(session: Session, planned: Planned, corpora: int) -> tuple[tuple[Al
                     break
             return tuple(told), None
     except Exception as error:
-        reason, _ = failure.describe(error)
-        silent = f"{failure.status_of(error).value}: {reason}"
+        verdict = _of_error(session.engines[planned.cell.release.engine], planned.cell, error)
+        silent = f"{verdict.status.value}: {verdict.reason}"
         say(f"{planned.cell.id}: {silent}")
         return (), silent
 
 
 def _verdicts(up: Up, probe: Probe, cell: Cell, corpora: int) -> list[Verdict]:
-    """One for each part of the corpus; none after an engine has crashed, for it is gone."""
+    """One for each part of the corpus; none after the engine has crashed, or said that it cannot be asked this."""
     told: list[Verdict] = []
     for place in range(corpora):
         told.append(_verdict(up, probe, cell, place))
-        if told[-1].status is Status.CRASH:
+        if told[-1].status in (Status.CRASH, Status.SKIP):
             break
     return told
 
@@ -126,5 +127,12 @@ def _verdict(up: Up, probe: Probe, cell: Cell, place: int) -> Verdict:
     try:
         return probe.judge(probe.measure(up.server, cell, bench), cell)
     except Exception as error:
-        reason, evidence = failure.describe(error)
-        return Verdict(status=failure.status_of(error), reason=reason, evidence=evidence)
+        return _of_error(up.server.engine, cell, error)
+
+
+def _of_error(engine: Engine, cell: Cell, error: Exception) -> Verdict:
+    """As a run would say it: what this build for CPUs lacks is no fault."""
+    lacking = engine.lacking_on_cpu if cell.device.kind == "cpu" else None
+    excused = failure.excused(error, lacking)
+    reason, evidence = failure.describe(excused)
+    return Verdict(status=failure.status_of(excused), reason=reason, evidence=evidence)
