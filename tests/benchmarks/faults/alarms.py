@@ -30,7 +30,7 @@ from tests.benchmarks.faults.page import Alarms, Healthy
 ASKED: tuple[Probe, ...] = (correctness.PROBE, state.PROBE, batch.PROBE, context.PROBE)
 """Those whose question depends on the corpus."""
 SHOWN = 5
-"""Of the sentences about a cell, how many are printed."""
+"""Of the sentences that a probe said of a cell, but for a PASS, how many are printed."""
 
 
 class Asked(Record, frozen=True, kw_only=True):
@@ -106,9 +106,11 @@ def _verdicts(up: Up, probe: Probe, cell: Cell, corpora: int) -> list[Verdict]:
 
 
 def _alarms(probe: Probe, cell: Cell, told: list[Verdict]) -> Alarms:
-    for (status, reason), count in Counter((one.status, one.reason) for one in told).most_common(SHOWN):
-        say(f"{cell.id} {probe.name}: {count} {status.value}: {reason}")
     counted = Counter(one.status for one in told)
+    say(f"{cell.id} {probe.name}: {', '.join(f'{count} {status.value}' for status, count in counted.items())}")
+    others = Counter(one.reason for one in told if one.status is not Status.PASS)
+    for reason, count in others.most_common(SHOWN):
+        say(f"    {count} x {reason}")
     known = tables.matrix().expectation(cell.id, probe.name)
     expected = counted.pop(Status(known.status), 0) if known is not None else 0
     return Alarms(
