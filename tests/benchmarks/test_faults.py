@@ -68,15 +68,16 @@ def test_the_page_counts_what_is_caught_and_names_what_is_not() -> None:
             probe="batch", status="PASS", reason="all alike.", twin="PASS", twin_reason="all alike."
         ),
     }
-    alarms = Alarms(probe="state", version=1, corpora=20, accused=0, undecided=1)
+    alarms = Alarms(probe="state", version=1, parts=tuple(range(20)), accused=0, undecided=1)
     asked = Healthy(engine="vllm-1", model="m", measured=NOW.date(), alarms=(alarms,))
     unable = Healthy(engine="vllm-1", model="n", measured=NOW.date(), silent="CRASH: no such kernel.")
     text = page.document(rows, shown, [asked, unable], NOW, {"reference": "reference-1"}, 2)
     assert "| faults that can be shown on a CPU, caught | at least 95% | 1 of 2, 50.0% | not met |" in text
-    assert "| false alarms of healthy engines | 0 | 0 in 20 verdicts on 1 cells of 2; 1 did not start | met |" in text
+    over = "every engine over at least 20 parts of the corpus"
+    assert f"| 0 in 20 verdicts on 1 cells of 2; 1 did not start; {over} | met |" in text
     assert "- vllm-1 on n: CRASH: no such kernel." in text
     more = page.document(rows, shown, [asked], NOW, {}, 42)
-    assert "| 0 in 20 verdicts on 1 cells of 42 | not all asked |" in more
+    assert f"| 0 in 20 verdicts on 1 cells of 42; {over} | not all asked |" in more
     assert "Counted apart: 1 need GPU graphs." in text
     assert "- **an error when requests come together**: PASS, all alike. Its twin: PASS, all alike." in text
     assert "| vllm-1 | m | state | 2026-11-27 | 20 | 0 | 0 | 1 | 0 |" in text
@@ -86,7 +87,7 @@ def test_the_page_counts_what_is_caught_and_names_what_is_not() -> None:
 def test_what_was_found_is_kept_for_the_next_machine(tmp_path: Path) -> None:
     """A cell that is asked again takes its own place; what another version of a probe said does not stand."""
     (_, cell), *_ = bench.healthy_cells()
-    said = Alarms(probe="state", version=state.PROBE.version, corpora=20, accused=0, undecided=0)
+    said = Alarms(probe="state", version=state.PROBE.version, parts=(0, 7), accused=0, undecided=0)
     asked = Healthy(engine=cell.release.id, model=cell.model.id, measured=NOW.date(), alarms=(said,))
     again = replace(asked, alarms=(replace(said, undecided=1),))
     bench.keep(tmp_path, Kept().with_healthy(asked).with_healthy(again))
@@ -94,3 +95,12 @@ def test_what_was_found_is_kept_for_the_next_machine(tmp_path: Path) -> None:
     outdated = replace(asked, alarms=(replace(said, version=said.version - 1),))
     assert bench.standing(Kept().with_healthy(outdated)) == []
     assert bench.standing(Kept().with_healthy(replace(asked, model="gone"))) == []
+
+
+def test_the_models_of_an_engine_share_the_corpus_out() -> None:
+    """Seven of them: three parts each are 21 for the engine, and no two models have one in common."""
+    models = sorted({cell.model.id for _, cell in bench.healthy_cells()})
+    found = [bench.shared_out(models, model, bench.PARTS) for model in models]
+    assert len(models) == 7
+    assert found[0] == (0, 7, 14)
+    assert sorted(part for parts in found for part in parts) == list(range(21))

@@ -29,7 +29,8 @@ DOCS = Path(__file__).parents[3] / "docs"
 KEPT = "fault-coverage.json"
 HEALTHY = ("standard-float32", "microscope-robust")
 """Profiles of healthy cells: a small real model, and six tiny checkpoints, all in float32 with their caches."""
-CORPORA = 20
+PARTS = 3
+"""Of the corpus, for each model of an engine: with seven models, 21 for each engine."""
 
 
 def main(words: Sequence[str]) -> None:
@@ -39,7 +40,7 @@ def main(words: Sequence[str]) -> None:
         "--only", choices=("mechanisms", "healthy", "page"), help="one part; the page is written always"
     )
     parser.add_argument("--select", action="append", default=[], metavar="GLOB", help="healthy cells; may be repeated")
-    parser.add_argument("--corpora", type=int, default=CORPORA, help="parts of the corpus")
+    parser.add_argument("--parts", type=int, default=PARTS, help="parts of the corpus for each healthy cell")
     parser.add_argument("--jobs", type=int, default=1, help="healthy cells at a time")
     parser.add_argument("--out", type=Path, default=DOCS, help="where the page goes, and what it is made of")
     options = parser.parse_args(words)
@@ -47,7 +48,7 @@ def main(words: Sequence[str]) -> None:
         found = mechanisms.show_all(tables.matrix(), list(mechanisms.MECHANISMS), alarms.say)
         keep(options.out, msgspec.structs.replace(kept(options.out), mechanisms=found))
     if options.only in (None, "healthy"):
-        ask_healthy(options.out, tuple(options.select), options.corpora, options.jobs)
+        ask_healthy(options.out, tuple(options.select), options.parts, options.jobs)
     write(options.out)
 
 
@@ -56,16 +57,23 @@ def rows() -> list[Row]:
     return msgspec.convert(msgspec.toml.decode(ROWS.read_bytes())["row"], list[Row])
 
 
-def ask_healthy(out: Path, select: Sequence[str], corpora: int, jobs: int) -> None:
+def ask_healthy(out: Path, select: Sequence[str], parts: int, jobs: int) -> None:
     """Selected cells; else those that this program has not asked yet."""
     known = {cell.who for cell in standing(kept(out))}
+    models = sorted({cell.model.id for _, cell in healthy_cells()})
     cells = [
-        Asked(profile=profile, cell=cell.id)
+        Asked(profile=profile, cell=cell.id, parts=shared_out(models, cell.model.id, parts))
         for profile, cell in healthy_cells()
         if (any(fnmatchcase(cell.id, glob) for glob in select) if select else _who(cell) not in known)
     ]
-    for one in alarms.over(cells, corpora, jobs):
+    for one in alarms.over(cells, jobs):
         keep(out, kept(out).with_healthy(one))
+
+
+def shared_out(models: Sequence[str], model: str, count: int) -> tuple[int, ...]:
+    """The numbers of `count` parts of the corpus, which no other model is asked over."""
+    first = models.index(model)
+    return tuple(range(first, first + count * len(models), len(models)))
 
 
 def kept(out: Path) -> Kept:

@@ -39,6 +39,8 @@ class Asked(Record, frozen=True, kw_only=True):
     profile: str
     cell: str
     """Its id."""
+    parts: tuple[int, ...]
+    """Of the corpus, by number."""
 
 
 def say(line: str) -> None:
@@ -46,7 +48,7 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def over(cells: Sequence[Asked], corpora: int, jobs: int) -> Iterator[Healthy]:
+def over(cells: Sequence[Asked], jobs: int) -> Iterator[Healthy]:
     """What was said of each cell, as the answers come; `jobs` cells at a time."""
     context = multiprocessing.get_context("spawn")
     places: SimpleQueue[int] = context.SimpleQueue()
@@ -54,7 +56,7 @@ def over(cells: Sequence[Asked], corpora: int, jobs: int) -> Iterator[Healthy]:
         places.put(place)
     with ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(places, jobs)) as pool:
         try:
-            for done in as_completed([pool.submit(of_cell, asked, corpora) for asked in cells]):
+            for done in as_completed([pool.submit(of_cell, asked) for asked in cells]):
                 yield done.result()
         finally:
             pool.shutdown(cancel_futures=True)  # when interrupted, it would otherwise ask all the others first
@@ -64,13 +66,13 @@ def _begin(places: SimpleQueue[int], jobs: int) -> None:
     take_cores(places.get(), jobs)
 
 
-def of_cell(asked: Asked, corpora: int) -> Healthy:
-    """Each probe on `corpora` parts of the corpus, with one start of the engine."""
+def of_cell(asked: Asked) -> Healthy:
+    """Each probe on each part of the corpus, with one start of the engine."""
     with tempfile.TemporaryDirectory() as run:
         session = Session(Options(matrix=str(PACKAGED), profile=asked.profile, run=run))
         try:
             (planned,) = (planned for planned in session.plan if planned.cell.id == asked.cell)
-            told, silent = _answers(session, planned, corpora)
+            told, silent = _answers(session, planned, asked.parts)
         finally:
             session.close()
     cell = planned.cell
@@ -78,13 +80,13 @@ def of_cell(asked: Asked, corpora: int) -> Healthy:
     return Healthy(engine=cell.release.id, model=cell.model.id, measured=today, alarms=told, silent=silent)
 
 
-def _answers(session: Session, planned: Planned, corpora: int) -> tuple[tuple[Alarms, ...], str | None]:
+def _answers(session: Session, planned: Planned, parts: Sequence[int]) -> tuple[tuple[Alarms, ...], str | None]:
     try:
         with session.serve(planned, Stopwatch()) as up:
             told = []
             for probe in ASKED:
-                verdicts = _verdicts(up, probe, planned.cell, corpora)
-                told.append(_alarms(probe, planned.cell, verdicts))
+                verdicts = _verdicts(up, probe, planned.cell, parts)
+                told.append(_alarms(probe, planned.cell, verdicts, parts))
                 if verdicts[-1].status is Status.CRASH:
                     break
             return tuple(told), None
@@ -95,17 +97,17 @@ def _answers(session: Session, planned: Planned, corpora: int) -> tuple[tuple[Al
         return (), silent
 
 
-def _verdicts(up: Up, probe: Probe, cell: Cell, corpora: int) -> list[Verdict]:
+def _verdicts(up: Up, probe: Probe, cell: Cell, parts: Sequence[int]) -> list[Verdict]:
     """One for each part of the corpus; none after the engine has crashed, or said that it cannot be asked this."""
     told: list[Verdict] = []
-    for place in range(corpora):
-        told.append(_verdict(up, probe, cell, place))
+    for part in parts:
+        told.append(_verdict(up, probe, cell, part))
         if told[-1].status in (Status.CRASH, Status.SKIP):
             break
     return told
 
 
-def _alarms(probe: Probe, cell: Cell, told: list[Verdict]) -> Alarms:
+def _alarms(probe: Probe, cell: Cell, told: list[Verdict], parts: Sequence[int]) -> Alarms:
     counted = Counter(one.status for one in told)
     say(f"{cell.id} {probe.name}: {', '.join(f'{count} {status.value}' for status, count in counted.items())}")
     others = Counter(one.reason for one in told if one.status is not Status.PASS)
@@ -116,7 +118,7 @@ def _alarms(probe: Probe, cell: Cell, told: list[Verdict]) -> Alarms:
     return Alarms(
         probe=probe.name,
         version=probe.version,
-        corpora=len(told),
+        parts=tuple(parts[: len(told)]),
         known=expected,
         accused=sum(n for status, n in counted.items() if status in CAUGHT),
         undecided=counted[Status.UNDECIDED],
@@ -124,8 +126,8 @@ def _alarms(probe: Probe, cell: Cell, told: list[Verdict]) -> Alarms:
     )
 
 
-def _verdict(up: Up, probe: Probe, cell: Cell, place: int) -> Verdict:
-    bench = msgspec.structs.replace(up.bench, look=Look(start=place))
+def _verdict(up: Up, probe: Probe, cell: Cell, part: int) -> Verdict:
+    bench = msgspec.structs.replace(up.bench, look=Look(start=part))
     try:
         return probe.judge(probe.measure(up.server, cell, bench), cell)
     except Exception as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -34,8 +34,8 @@ class Alarms(Record, frozen=True, kw_only=True):
     probe: str
     version: int
     """The probe's; what another version said does not count."""
-    corpora: int
-    """Distinct parts of the corpus."""
+    parts: tuple[int, ...]
+    """Of the corpus, by number; no two share a sequence."""
     known: int = 0
     """Accused of what `matrix/rules.toml` says of it, which is no false alarm."""
     accused: int
@@ -118,10 +118,14 @@ def _goals(rows: Sequence[Row], shown: Mapping[str, Shown], healthy: Sequence[He
 
 def _false_alarms(healthy: Sequence[Healthy], cells: int) -> tuple[str, str]:
     said = [one for cell in healthy for one in cell.alarms]
-    accused, asked = sum(one.accused for one in said), sum(one.corpora for one in said)
+    accused, asked = sum(one.accused for one in said), sum(len(one.parts) for one in said)
     silent = sum(cell.silent is not None for cell in healthy)
     told = f"{accused} in {asked} verdicts on {len(healthy) - silent} cells of {cells}"
     told += f"; {silent} did not start" if silent else ""
+    parts: defaultdict[str, set[int]] = defaultdict(set)
+    for cell in healthy:
+        parts[cell.engine].update(part for one in cell.alarms for part in one.parts)
+    told += f"; every engine over at least {min(map(len, parts.values()))} parts of the corpus"
     return told, "not all asked" if len(healthy) < cells and not accused else _met(accused == 0)
 
 
@@ -187,7 +191,7 @@ def _healthy(healthy: Sequence[Healthy]) -> str:
         return ""
     heads = ("engine", "model", "probe", "measured", "corpora", "known fault", "accused", "undecided", "no verdict")
     told = [
-        (*cell.who, one.probe, cell.measured, one.corpora, one.known, one.accused, one.undecided, one.no_verdict)
+        (*cell.who, one.probe, cell.measured, len(one.parts), one.known, one.accused, one.undecided, one.no_verdict)
         for cell in healthy
         for one in cell.alarms
     ]
@@ -203,8 +207,8 @@ def _healthy(healthy: Sequence[Healthy]) -> str:
 HEALTHY = """
 ## Healthy engines
 
-Each probe on parts of the corpus that share no sequence, in float32 with caches; the small real model is asked as much
-as a tiny one, 8 sequences of 160 tokens at a time. Accused: FAIL, DEGRADED, CRASH or TIMEOUT on a single look; in a
-run an engine is accused only where other sequences in a fresh server bear it out. A known fault is one that
-`matrix/rules.toml` gives the reason of: an engine that is not healthy there, and not a false alarm.
+Each probe on parts of the corpus that share no sequence, in float32 with caches; the models of an engine share the
+parts out. Accused: FAIL, DEGRADED, CRASH or TIMEOUT on a single look; in a run an engine is accused only where other
+sequences in a fresh server bear it out. A known fault is one that `matrix/rules.toml` gives the reason of: an engine
+that is not healthy there, and not a false alarm.
 """.strip()
