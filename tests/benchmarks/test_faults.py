@@ -68,9 +68,11 @@ def test_the_page_counts_what_is_caught_and_names_what_is_not() -> None:
             probe="batch", status="PASS", reason="all alike.", twin="PASS", twin_reason="all alike."
         ),
     }
-    alarms = Alarms(probe="state", version=1, parts=tuple(range(20)), accused=0, undecided=1)
-    asked = Healthy(engine="vllm-1", model="m", measured=NOW.date(), alarms=(alarms,))
-    unable = Healthy(engine="vllm-1", model="n", measured=NOW.date(), silent="CRASH: no such kernel.")
+    alarms = Alarms(
+        probe="state", version=1, parts=tuple(range(20)), statuses={"PASS": 17, "UNDECIDED": 1, "FAIL": 2}, known="FAIL"
+    )
+    asked = Healthy(cell="c", engine="vllm-1", model="m", measured=NOW.date(), alarms=(alarms,))
+    unable = Healthy(cell="d", engine="vllm-1", model="n", measured=NOW.date(), silent="CRASH: no such kernel.")
     text = page.document(rows, shown, [asked, unable], NOW, {"reference": "reference-1"}, 2)
     assert "| faults that can be shown on a CPU, caught | at least 95% | 1 of 2, 50.0% | not met |" in text
     over = "every engine over at least 20 parts of the corpus"
@@ -80,16 +82,16 @@ def test_the_page_counts_what_is_caught_and_names_what_is_not() -> None:
     assert f"| 0 in 20 verdicts on 1 cells of 42; {over} | not all asked |" in more
     assert "Counted apart: 1 need GPU graphs." in text
     assert "- **an error when requests come together**: PASS, all alike. Its twin: PASS, all alike." in text
-    assert "| vllm-1 | m | state | 2026-11-27 | 20 | 0 | 0 | 1 | 0 |" in text
+    assert "| vllm-1 | m | state | 2026-11-27 | 20 | 2 | 0 | 1 | 0 |" in text
     assert "Measured 2026-11-27, with reference reference-1." in text
 
 
 def test_what_was_found_is_kept_for_the_next_machine(tmp_path: Path) -> None:
     """A cell that is asked again takes its own place; what another version of a probe said does not stand."""
     (_, cell), *_ = bench.healthy_cells()
-    said = Alarms(probe="state", version=state.PROBE.version, parts=(0, 7), accused=0, undecided=0)
-    asked = Healthy(engine=cell.release.id, model=cell.model.id, measured=NOW.date(), alarms=(said,))
-    again = replace(asked, alarms=(replace(said, undecided=1),))
+    said = Alarms(probe="state", version=state.PROBE.version, parts=(0, 7), statuses={"PASS": 2})
+    asked = Healthy(cell=cell.id, engine=cell.release.id, model=cell.model.id, measured=NOW.date(), alarms=(said,))
+    again = replace(asked, alarms=(replace(said, statuses={"FAIL": 2}),))
     bench.keep(tmp_path, Kept().with_healthy(asked).with_healthy(again))
     assert bench.standing(bench.kept(tmp_path)) == [again]
     outdated = replace(asked, alarms=(replace(said, version=said.version - 1),))

@@ -15,6 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from matrix.cells import Cell
 from matrix.plan import plan
@@ -22,7 +23,7 @@ from matrix.results import read_json
 from probes import tables
 from tests.benchmarks.faults import alarms, mechanisms, page
 from tests.benchmarks.faults.alarms import Asked
-from tests.benchmarks.faults.page import Healthy, Kept, Row
+from tests.benchmarks.faults.page import Alarms, Healthy, Kept, Row
 
 ROWS = Path(__file__).with_name("rows.toml")
 DOCS = Path(__file__).parents[3] / "docs"
@@ -46,7 +47,7 @@ def main(words: Sequence[str]) -> None:
     options = parser.parse_args(words)
     if options.only in (None, "mechanisms"):
         found = mechanisms.show_all(tables.matrix(), list(mechanisms.MECHANISMS), alarms.say)
-        keep(options.out, msgspec.structs.replace(kept(options.out), mechanisms=found))
+        keep(options.out, replace(kept(options.out), mechanisms=found))
     if options.only in (None, "healthy"):
         ask_healthy(options.out, tuple(options.select), options.parts, options.jobs)
     write(options.out)
@@ -91,10 +92,15 @@ def standing(found: Kept) -> list[Healthy]:
     versions = {probe.name: probe.version for probe in alarms.ASKED}
     asked = {_who(cell) for _, cell in healthy_cells()}
     return [
-        cell
+        replace(cell, alarms=tuple(replace(one, known=_known(cell, one)) for one in cell.alarms))
         for cell in found.healthy
         if cell.who in asked and all(one.version == versions.get(one.probe) for one in cell.alarms)
     ]
+
+
+def _known(cell: Healthy, one: Alarms) -> str | None:
+    rule = tables.matrix().expectation(cell.cell, one.probe)
+    return rule.status if rule is not None else None
 
 
 def write(out: Path) -> None:

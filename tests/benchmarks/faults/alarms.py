@@ -17,14 +17,13 @@ from matrix.cells import Cell, Record
 from matrix.load import PACKAGED
 from matrix.plan import Planned
 from matrix.results import Status, Verdict
-from probes import batch, context, correctness, state, tables
+from probes import batch, context, correctness, state
 from probes.probe import Look, Probe
 from probes.session import Options, Session, Up
 from probes.stopwatch import Stopwatch
 from probes.workers import take_cores
 from runners import failure
 from runners.engine import Engine
-from tests.benchmarks.faults.mechanisms import CAUGHT
 from tests.benchmarks.faults.page import Alarms, Healthy
 
 ASKED: tuple[Probe, ...] = (correctness.PROBE, state.PROBE, batch.PROBE, context.PROBE)
@@ -77,7 +76,8 @@ def of_cell(asked: Asked) -> Healthy:
             session.close()
     cell = planned.cell
     today = dt.datetime.now(dt.UTC).date()
-    return Healthy(engine=cell.release.id, model=cell.model.id, measured=today, alarms=told, silent=silent)
+    who = {"cell": cell.id, "engine": cell.release.id, "model": cell.model.id}
+    return Healthy(**who, measured=today, alarms=told, silent=silent)
 
 
 def _answers(session: Session, planned: Planned, parts: Sequence[int]) -> tuple[tuple[Alarms, ...], str | None]:
@@ -113,16 +113,11 @@ def _alarms(probe: Probe, cell: Cell, told: list[Verdict], parts: Sequence[int])
     others = Counter(one.reason for one in told if one.status is not Status.PASS)
     for reason, count in others.most_common(SHOWN):
         say(f"    {count} x {reason}")
-    known = tables.matrix().expectation(cell.id, probe.name)
-    expected = counted.pop(Status(known.status), 0) if known is not None else 0
     return Alarms(
         probe=probe.name,
         version=probe.version,
         parts=tuple(parts[: len(told)]),
-        known=expected,
-        accused=sum(n for status, n in counted.items() if status in CAUGHT),
-        undecided=counted[Status.UNDECIDED],
-        no_verdict=counted[Status.SKIP] + counted[Status.ERROR],
+        statuses={status.value: count for status, count in counted.items()},
     )
 
 

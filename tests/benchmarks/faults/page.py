@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from matrix.cells import Record
-from tests.benchmarks.faults.mechanisms import MECHANISMS, Fake, Mutant, Shown
+from matrix.results import Status
+from tests.benchmarks.faults.mechanisms import CAUGHT, MECHANISMS, Fake, Mutant, Shown
 
 GOAL = 0.95
 TRACKERS = "https://github.com/{}/issues/{}"
@@ -36,17 +37,26 @@ class Alarms(Record, frozen=True, kw_only=True):
     """The probe's; what another version said does not count."""
     parts: tuple[int, ...]
     """Of the corpus, by number; no two share a sequence."""
-    known: int = 0
-    """Accused of what `matrix/rules.toml` says of it, which is no false alarm."""
-    accused: int
-    undecided: int
-    no_verdict: int = 0
-    """Skipped, or ours to mend."""
+    statuses: dict[str, int]
+    """How often each was said."""
+    known: str | None = None
+    """The status that `matrix/rules.toml` gives a reason for: no false alarm. Never kept, for rules change."""
+
+    @property
+    def accused(self) -> int:
+        """Verdicts against the engine that no rule explains."""
+        return sum(n for status, n in self.statuses.items() if Status(status) in CAUGHT and status != self.known)
+
+    def said(self, *statuses: Status) -> int:
+        """How often any of these was said."""
+        return sum(self.statuses.get(status.value, 0) for status in statuses)
 
 
 class Healthy(Record, frozen=True, kw_only=True):
     """A healthy cell, asked."""
 
+    cell: str
+    """Its id."""
     engine: str
     model: str
     measured: dt.date
@@ -191,7 +201,13 @@ def _healthy(healthy: Sequence[Healthy]) -> str:
         return ""
     heads = ("engine", "model", "probe", "measured", "corpora", "known fault", "accused", "undecided", "no verdict")
     told = [
-        (*cell.who, one.probe, cell.measured, len(one.parts), one.known, one.accused, one.undecided, one.no_verdict)
+        (
+            *(*cell.who, one.probe, cell.measured, len(one.parts)),
+            one.statuses.get(one.known or "", 0),
+            one.accused,
+            one.said(Status.UNDECIDED),
+            one.said(Status.SKIP, Status.ERROR),
+        )
         for cell in healthy
         for one in cell.alarms
     ]
