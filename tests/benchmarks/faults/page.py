@@ -128,7 +128,8 @@ def _goals(rows: Sequence[Row], shown: Mapping[str, Shown], healthy: Sequence[He
 
 def _false_alarms(healthy: Sequence[Healthy], cells: int) -> tuple[str, str]:
     said = [one for cell in healthy for one in cell.alarms]
-    accused, asked = sum(one.accused for one in said), sum(len(one.parts) for one in said)
+    accused = sum(one.accused for one in said)
+    asked = accused + sum(one.said(Status.PASS, Status.UNDECIDED) for one in said)
     silent = sum(cell.silent is not None for cell in healthy)
     told = f"{accused} in {asked} verdicts on {len(healthy) - silent} cells of {cells}"
     told += f"; {silent} did not start" if silent else ""
