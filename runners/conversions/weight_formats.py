@@ -3,8 +3,8 @@
     python -P weight_formats.py pack awq|fp8|mxfp4 FOLDER TARGET    a checkpoint of FOLDER in a format
     python -P weight_formats.py unpack FOLDER TARGET                its weights dense again, in float32
 
-Standalone: it runs in the reference environment and imports nothing of this project. Files are read and written a
-tensor at a time, so that size does not matter. Packing rounds to nearest, with no look at data: what is measured with
+Standalone: it runs in the reference environment and imports nothing of this project. One file of weights is in memory
+at a time, dense in float32 where it is unpacked. Packing rounds to nearest, with no look at data: what is measured with
 it is how an engine computes with such weights, not how well somebody chose them.
 """
 
@@ -30,13 +30,16 @@ EXPERTS = re.compile(r"\.mlp\.experts\.(?:gate_up|down)_proj$")
 
 INTS_PER_WORD = 8
 AWQ_GROUP = 32
+"""Inputs that share a scale: 128 in most releases, which the widths of small models are no multiples of."""
 AWQ_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
 """Which of eight neighbouring outputs lies in which nibble of a word, from the lowest."""
 FP8_BLOCKS = (128, 64, 32, 16)
 """Sizes of a block; the largest that divides every matrix is taken, 128 wherever it can be."""
 FP8_LARGEST = 448.0
+"""The largest number of e4m3."""
 MXFP4_BLOCK = 32
 MXFP4_BIAS = 127
+"""Of the exponent that a block shares, as E8M0 keeps it."""
 E2M1 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 """Magnitudes of a 4-bit float; the highest bit is the sign (OCP Microscaling Formats 1.0, section 5.3.3)."""
 
@@ -151,6 +154,7 @@ class Reader:
     def __init__(self, folder: Path) -> None:
         """Open every file; nothing is read yet."""
         self.files = {path.name: safe_open(path, "pt") for path in sorted(folder.glob("*.safetensors"))}
+        # An open file of safetensors has keys() and is not iterable itself, so SIM118 is wrong here.
         self.places = {name: place for place, file in self.files.items() for name in file.keys()}  # noqa: SIM118
 
     def __call__(self, name: str) -> Any:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from .ladder import FP8, FP8_LARGEST
 from .lockstep import Job
 from .sheet import Ids, Sheet
 
@@ -33,7 +34,7 @@ ROW_PARALLEL = (
 )  # what tensor parallelism splits and adds
 
 SHORT_BLOCK, LONG_BLOCK = 32, 256  # of inputs to quantized weights that share a scale
-FP8_BLOCK, FP8_LARGEST = 128, 448.0
+FP8_BLOCK = 128
 WHOLE_ROW = 0  # as a size of a block
 
 Passes = Iterator[list[Job]]
@@ -216,7 +217,7 @@ def int8(blocks: Any) -> Any:
 def fp8(blocks: Any) -> Any:
     """As kernels for FP8 weights: e4m3, scaled by the largest of a block."""
     scale = blocks.abs().amax(-1, keepdim=True).clamp(min=1e-12) / FP8_LARGEST
-    return (blocks / scale).to(torch.float8_e4m3fn).float() * scale
+    return (blocks / scale).to(FP8).float() * scale
 
 
 # --- the reference and its replicates ---------------------------------------------------------------------
@@ -259,8 +260,6 @@ STREAMED_FLOAT32_NOISE = tuple(
     else replicate
     for replicate in FLOAT32_NOISE
 )
-# For an engine whose kernels read the inputs of quantized weights in int8 or fp8: that is theirs by design, and
-# coarser than bfloat16's. Which blocks llama.cpp uses depends on the type of each tensor; both sizes are here.
 
 
 def _rounding_inputs(kind: str, short: Callable[[Any], Any], long: Callable[[Any], Any]) -> tuple[Replicate, ...]:
@@ -282,6 +281,8 @@ def _streamed(kind: str, noise: tuple[Replicate, ...]) -> tuple[Replicate, ...]:
     )
 
 
+# For an engine whose kernels read the inputs of quantized weights in int8 or fp8: that is theirs by design, and
+# coarser than bfloat16's. Which blocks llama.cpp uses depends on the type of each tensor; both sizes are here.
 INT8_NOISE = _rounding_inputs(
     "int8", partial(rounded_inputs, int8, SHORT_BLOCK), partial(rounded_inputs, int8, LONG_BLOCK)
 )
