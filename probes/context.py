@@ -108,9 +108,11 @@ def _copy(name: str, distance: int, point: int) -> Stretch:
     return Stretch(name=name, kind="copy", length=1 + distance + block, judged=block - SEEN, block=block)
 
 
-def repeated(text: tuple[int, ...], block: int, random: np.random.Generator, rows: int) -> tuple[int, ...]:
+def repeated(
+    text: tuple[int, ...], block: int, random: np.random.Generator, drawable: Sequence[int]
+) -> tuple[int, ...]:
     """A text that begins and ends with the same random tokens, behind its first one: a model may want its BOS."""
-    ids = tuple(random.integers(0, rows, block).tolist())
+    ids = tuple(random.choice(drawable, block).tolist())
     return (text[0], *ids, *text[1 + block : len(text) - block], *ids)
 
 
@@ -148,12 +150,11 @@ def measure(server: Server, cell: Cell, bench: Bench) -> Measurement:
 
 def _sequences(server: Server, bench: Bench, one: Stretch, count: int, number: int) -> list[tuple[int, ...]]:
     random = np.random.default_rng([bench.look.start, number])
-    coverage = bench.reference.coverage()
-    rows = min(coverage.rows, coverage.largest_id + 1)
+    drawable = ways.drawable(server, bench) if one.block else ()
 
     def cut(corpus: Table) -> list[tuple[int, ...]]:
         texts = state.cut(corpus, one.length)
-        return [repeated(text, one.block, random, rows) if one.block else text for text in texts]
+        return [repeated(text, one.block, random, drawable) if one.block else text for text in texts]
 
     return ways.prompts(server, bench, cut)[:count]
 

@@ -9,7 +9,7 @@ against.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -127,6 +127,25 @@ def prompts(server: Server, bench: Bench, cut: Callable[[Table], list[tuple[int,
     if not usable:
         raise Infrastructure("no prompt's text gives its token ids back, so nothing can be compared")
     return usable
+
+
+def drawable(server: Server, bench: Bench) -> list[int]:
+    """What random tokens are drawn from: every id; words, where text must give them back and the tokenizer has any."""
+    coverage = bench.reference.coverage()
+    every = range(min(coverage.rows, coverage.largest_id + 1))
+    words = [] if server.engine.prompts == "token-ids" else words_of(bench.reference.tokenizer(), every)
+    return words or list(every)
+
+
+def words_of(tokenizer: Tokenizer, ids: Iterable[int]) -> list[int]:
+    """Ids whose texts give them back in any order: letters with a space about them, where no two can merge."""
+
+    def stands_alone(token_id: int) -> bool:
+        words = tokenizer.decode([token_id, token_id], skip_special_tokens=False).split()
+        twice = (token_id, token_id)
+        return len(words) == 2 and "".join(words).isalpha() and retokenized(tokenizer, twice) == twice
+
+    return [token_id for token_id in ids if stands_alone(token_id)]
 
 
 def retokenized(tokenizer: Tokenizer, ids: Sequence[int], more: str = "") -> tuple[int, ...]:
