@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from matrix.results import Status
 from probes import state, tables
 from probes.checkpoints import recipes
 from tests.benchmarks.faults import __main__ as bench
@@ -97,6 +98,25 @@ def test_what_was_found_is_kept_for_the_next_machine(tmp_path: Path) -> None:
     outdated = replace(asked, alarms=(replace(said, version=said.version - 1),))
     assert bench.standing(Kept().with_healthy(outdated)) == []
     assert bench.standing(Kept().with_healthy(replace(asked, model="gone"))) == []
+
+
+def test_a_cell_is_asked_what_it_did_not_answer() -> None:
+    """Errors of ours are asked again, and no other answer is lost; nothing is asked of an engine that crashed."""
+
+    def told(probe: str, status: Status) -> Alarms:
+        return Alarms(probe=probe, version=1, parts=(0,), statuses={status.value: 1})
+
+    def cell(*alarms: Alarms, silent: str | None = None) -> Healthy:
+        return Healthy(cell="c", engine="e", model="m", measured=NOW.date(), alarms=alarms, silent=silent)
+
+    assert bench.left_to_ask(None) == ("correctness", "state", "batch", "context")
+    before = cell(told("correctness", Status.FAIL), told("state", Status.PASS), told("context", Status.ERROR))
+    assert bench.left_to_ask(before) == ("batch", "context")
+    assert bench.left_to_ask(cell(told("state", Status.CRASH))) == ()
+    assert bench.left_to_ask(cell(silent="no such kernel")) == ()
+    after = Kept().with_healthy(before).with_healthy(cell(told("context", Status.PASS)))
+    assert after.healthy[0].alarms == (*before.alarms[:2], told("context", Status.PASS))
+    assert after.with_healthy(cell(silent="no such kernel")).healthy[0].alarms == ()
 
 
 def test_the_models_of_an_engine_share_the_corpus_out() -> None:

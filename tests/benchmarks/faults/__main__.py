@@ -2,7 +2,7 @@
 
 Writes docs/fault-coverage.md. Every mechanism of mechanisms.py is shown to its probe, each beside its null twin; then
 healthy engines are asked over many distinct corpora. What is found is kept in docs/fault-coverage.json; a healthy cell
-is asked again only where it is selected, or a probe's version has changed.
+is asked again only where it is selected, or by a probe whose version has changed or that ended in an ERROR of ours.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from matrix.cells import Cell
 from matrix.plan import plan
-from matrix.results import read_json
+from matrix.results import Status, read_json
 from probes import tables
 from tests.benchmarks.faults import alarms, mechanisms, page
 from tests.benchmarks.faults.alarms import Asked
@@ -32,6 +32,8 @@ HEALTHY = ("standard-float32", "microscope-robust")
 """Profiles of healthy cells: a small real model, and six tiny checkpoints, all in float32 with their caches."""
 PARTS = 3
 """Of the corpus, for each model of an engine: with seven models, 21 for each engine."""
+
+PROBES = tuple(probe.name for probe in alarms.ASKED)
 
 
 def main(words: Sequence[str]) -> None:
@@ -59,16 +61,30 @@ def rows() -> list[Row]:
 
 
 def ask_healthy(out: Path, select: Sequence[str], parts: int, jobs: int) -> None:
-    """Selected cells; else those that this program has not asked yet."""
-    known = {cell.who for cell in standing(kept(out))}
+    """Selected cells; else those that this program has not asked all it asks."""
+    known = {cell.who: cell for cell in standing(kept(out))}
     models = sorted({cell.model.id for _, cell in healthy_cells()})
     cells = [
-        Asked(profile=profile, cell=cell.id, parts=shared_out(models, cell.model.id, parts))
+        Asked(profile=profile, cell=cell.id, parts=shared_out(models, cell.model.id, parts), probes=probes)
         for profile, cell in healthy_cells()
-        if (any(fnmatchcase(cell.id, glob) for glob in select) if select else _who(cell) not in known)
+        if (probes := _wanted(cell, select) if select else left_to_ask(known.get(_who(cell))))
     ]
     for one in alarms.over(cells, jobs):
         keep(out, kept(out).with_healthy(one))
+
+
+def _wanted(cell: Cell, select: Sequence[str]) -> tuple[str, ...]:
+    return PROBES if any(fnmatchcase(cell.id, glob) for glob in select) else ()
+
+
+def left_to_ask(cell: Healthy | None) -> tuple[str, ...]:
+    """Probes that a cell was not asked, or that said nothing for a reason of ours; after a crash none can be."""
+    if cell is None:
+        return PROBES
+    if cell.silent or any(one.said(Status.CRASH) for one in cell.alarms):
+        return ()
+    answered = {one.probe for one in cell.alarms if not one.said(Status.ERROR)}
+    return tuple(name for name in PROBES if name not in answered)
 
 
 def shared_out(models: Sequence[str], model: str, count: int) -> tuple[int, ...]:
@@ -89,13 +105,14 @@ def keep(out: Path, found: Kept) -> None:
 
 def standing(found: Kept) -> list[Healthy]:
     """What the probes as they are said of releases and models that are still asked."""
-    versions = {probe.name: probe.version for probe in alarms.ASKED}
     asked = {_who(cell) for _, cell in healthy_cells()}
-    return [
-        replace(cell, alarms=tuple(replace(one, known=_known(cell, one)) for one in cell.alarms))
-        for cell in found.healthy
-        if cell.who in asked and all(one.version == versions.get(one.probe) for one in cell.alarms)
-    ]
+    cells = [replace(cell, alarms=_valid(cell)) for cell in found.healthy if cell.who in asked]
+    return [cell for cell in cells if cell.alarms or cell.silent]
+
+
+def _valid(cell: Healthy) -> tuple[Alarms, ...]:
+    versions = {probe.name: probe.version for probe in alarms.ASKED}
+    return tuple(replace(one, known=_known(cell, one)) for one in cell.alarms if one.version == versions.get(one.probe))
 
 
 def _known(cell: Healthy, one: Alarms) -> str | None:

@@ -40,6 +40,8 @@ class Asked(Record, frozen=True, kw_only=True):
     """Its id."""
     parts: tuple[int, ...]
     """Of the corpus, by number."""
+    probes: tuple[str, ...]
+    """By name: those that it was not asked yet."""
 
 
 def say(line: str) -> None:
@@ -71,7 +73,7 @@ def of_cell(asked: Asked) -> Healthy:
         session = Session(Options(matrix=str(PACKAGED), profile=asked.profile, run=run))
         try:
             (planned,) = (planned for planned in session.plan if planned.cell.id == asked.cell)
-            told, silent = _answers(session, planned, asked.parts)
+            told, silent = _answers(session, planned, asked)
         finally:
             session.close()
     cell = planned.cell
@@ -80,13 +82,13 @@ def of_cell(asked: Asked) -> Healthy:
     return Healthy(**who, measured=today, alarms=told, silent=silent)
 
 
-def _answers(session: Session, planned: Planned, parts: Sequence[int]) -> tuple[tuple[Alarms, ...], str | None]:
+def _answers(session: Session, planned: Planned, asked: Asked) -> tuple[tuple[Alarms, ...], str | None]:
     try:
         with session.serve(planned, Stopwatch()) as up:
             told = []
-            for probe in ASKED:
-                verdicts = _verdicts(up, probe, planned.cell, parts)
-                told.append(_alarms(probe, planned.cell, verdicts, parts))
+            for probe in (probe for probe in ASKED if probe.name in asked.probes):
+                verdicts = _verdicts(up, probe, planned.cell, asked.parts)
+                told.append(_alarms(probe, planned.cell, verdicts, asked.parts))
                 if verdicts[-1].status is Status.CRASH:
                     break
             return tuple(told), None

@@ -60,6 +60,7 @@ class Healthy(Record, frozen=True, kw_only=True):
     engine: str
     model: str
     measured: dt.date
+    """When it was last asked anything."""
     alarms: tuple[Alarms, ...] = ()
     silent: str | None = None
     """Why nothing was asked of it: it did not start."""
@@ -77,9 +78,12 @@ class Kept(Record, frozen=True, kw_only=True):
     healthy: tuple[Healthy, ...] = ()
 
     def with_healthy(self, cell: Healthy) -> Kept:
-        """In the place of what the same cell said before."""
+        """In the place of what the same cell said before to the same probes."""
+        before = {one.probe: one for kept in self.healthy if kept.who == cell.who for one in kept.alarms}
+        told = {} if cell.silent else before | {one.probe: one for one in cell.alarms}
+        whole = msgspec.structs.replace(cell, alarms=tuple(told.values()))
         others = (kept for kept in self.healthy if kept.who != cell.who)
-        return msgspec.structs.replace(self, healthy=tuple(sorted((*others, cell), key=lambda kept: kept.who)))
+        return msgspec.structs.replace(self, healthy=tuple(sorted((*others, whole), key=lambda kept: kept.who)))
 
 
 def document(
