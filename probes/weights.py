@@ -25,7 +25,7 @@ ROUNDING_INPUTS = ("int8", "fp8")
 
 
 def served(engine: Engine, cell: Cell, source: Checkpoint, reference: Environment) -> Checkpoint:
-    """What the engine is given: the checkpoint as it was released, or in the format that the config names.
+    """What the engine is given: the checkpoint as it was released, or in the format or dtype that the config names.
 
     Raises NotSupported where the engine is not known to load that format, or the format is not for such weights.
     """
@@ -33,6 +33,11 @@ def served(engine: Engine, cell: Cell, source: Checkpoint, reference: Environmen
     if released is not None and wanted is not None:
         raise NotSupported(f"the weights are released in {released}, and are not quantized again")
     method = released or wanted
+    widens = engine.dtype_of_weights and cell.dtype == "float32" != cell.model.dtype
+    if widens and method is not None:
+        raise NotSupported(f"this engine computes in the dtype of its weights, and those are in {method}")
+    if widens:
+        return models.widened(source, cell.model.id, reference)
     if method is None or engine.makes(cell.config):
         return source
     if method not in engine.formats:

@@ -205,6 +205,8 @@ class Engine(Record, frozen=True, kw_only=True):
     formats: dict[str, str] = {}
     """Formats of quantized checkpoints that it loads (`runners/conversions/weight_formats.py`), and the same of its
     kernels on an accelerator; on a CPU they round as those for the config's dtype do."""
+    dtype_of_weights: bool = False
+    """It has no option for a dtype and computes in that of the weights; in float32 it is given them widened."""
     max_top_k: int = 20
     """The most logprobs per token that the server gives as it is launched here; 0: none, its answers are text alone."""
     cache_tokens: int | None = None

@@ -139,6 +139,11 @@ def unpacked(source: Checkpoint, name: str, reference: Environment, say: Say = l
     return _reformatted(source, ("unpack",), f"{name}, dense", reference, say)
 
 
+def widened(source: Checkpoint, name: str, reference: Environment, say: Say = lambda line: None) -> Checkpoint:
+    """A checkpoint with its weights in float32; raises NotSupported where they are in a format."""
+    return _reformatted(source, ("widen",), f"{name} in float32", reference, say)
+
+
 def _reformatted(
     source: Checkpoint, action: tuple[str, ...], name: str, reference: Environment, say: Say
 ) -> Checkpoint:

@@ -1,7 +1,8 @@
-"""Weights in the formats of quantized releases: `python -P weight_formats.py pack FORMAT FOLDER TARGET`, or `unpack`.
+"""Weights in the formats of quantized releases: `python -P weight_formats.py pack FORMAT FOLDER TARGET`, and back.
 
     python -P weight_formats.py pack awq|fp8|mxfp4 FOLDER TARGET    a checkpoint of FOLDER in a format
     python -P weight_formats.py unpack FOLDER TARGET                its weights dense again, in float32
+    python -P weight_formats.py widen FOLDER TARGET                 weights that are in no format, in float32
 
 Standalone: it runs in the reference environment and imports nothing of this project. One file of weights is in memory
 at a time, dense in float32 where it is unpacked. Packing rounds to nearest, with no look at data: what is measured with
@@ -209,8 +210,7 @@ def unpack(folder: Path, target: Path) -> None:
 
     def convert(name: str) -> Tensors:
         if name not in parts_of:
-            tensor = read(name)
-            return {name: tensor.float() if tensor.is_floating_point() else tensor}
+            return {name: _widened(read(name))}
         if not name.endswith(marker):
             return {}  # its matrix is written where the marker lies
         stem = parts_of[name]
@@ -219,6 +219,20 @@ def unpack(folder: Path, target: Path) -> None:
 
     _rewrite(folder, target, read, convert)
     _configure(folder, target, None, "float32")
+
+
+def widen(folder: Path, target: Path) -> None:
+    """Write `folder` with its weights in float32, which loses nothing; raises Unfit where they are in a format."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if "quantization_config" in (config | config.get("text_config", {})):
+        raise Unfit(f"{folder.name} is quantized: its weights are unpacked, and not widened")
+    read = Reader(folder)
+    _rewrite(folder, target, read, lambda name: {name: _widened(read(name))})
+    _configure(folder, target, None, "float32")
+
+
+def _widened(tensor: Any) -> Any:
+    return tensor.float() if tensor.is_floating_point() else tensor
 
 
 def _method(settings: dict[str, Any]) -> str:
@@ -282,6 +296,8 @@ def main(words: list[str]) -> None:
                 pack(method, Path(folder), Path(target))
             case ["unpack", folder, target]:
                 unpack(Path(folder), Path(target))
+            case ["widen", folder, target]:
+                widen(Path(folder), Path(target))
             case _:
                 raise Unfit(__doc__.splitlines()[0])
     except Unfit as error:

@@ -26,7 +26,7 @@ from runners.engine import (
 
 
 def supports(cell: Cell) -> str | None:
-    if cell.dtype == cell.model.dtype:
+    if cell.dtype in (cell.model.dtype, "float32"):
         return None
     return f"mlx_lm.server has no option for a dtype: it computes in that of the checkpoint, {cell.model.dtype}"
 
@@ -123,5 +123,6 @@ ENGINE = Engine(
     chat=Chat(schemas=False),
     registry=lambda environment: ("of_mlx_lm",),
     formats={"awq": "bfloat16", "mxfp4": "bfloat16"},
+    dtype_of_weights=True,
     max_top_k=11,
 )

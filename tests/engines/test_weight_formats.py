@@ -58,6 +58,11 @@ def test_what_comes_back_is_what_transformers_reads(answer: dict[str, object], m
     assert answer[f"{method} apart"] == 0.0
 
 
+def test_widened_weights_are_the_same_numbers(answer: dict[str, object]) -> None:
+    """For an engine that computes in the dtype of its weights: every tensor, in float32, and a config that says so."""
+    assert answer["widened"] == [True, True, True, True]
+
+
 def test_weights_that_a_format_is_not_for_are_refused(session: Session) -> None:
     """With the program's own words."""
     model = session.matrix.models["tiny-llama-3.2-1b-instruct"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, FineGrainedFP8Config, Mxfp4Config
 
 
@@ -26,6 +26,7 @@ def main(program: Path, llama: Path, gpt_oss: Path, work: Path) -> None:
         answer[f"{method} kept"] = kept(folder, work / f"{method}-dense")
     for method, config in (("fp8", FineGrainedFP8Config(dequantize=True)), ("mxfp4", Mxfp4Config(dequantize=True))):
         answer[f"{method} apart"] = apart(work, method, config)
+    answer["widened"] = widened(formats, llama, work)
     print(json.dumps(answer))
 
 
@@ -76,6 +77,22 @@ def kept(folder: Path, dense: Path) -> list[bool]:
     source, back = tensors(folder), tensors(dense)
     same = all(torch.equal(back[name], source[name].float()) for name in source if "norm" in name or "embed" in name)
     return [source.keys() == back.keys(), same, all(tensor.dtype == torch.float32 for tensor in back.values())]
+
+
+def widened(formats: Any, folder: Path, work: Path) -> list[bool]:
+    """Whether weights in bfloat16 are the same numbers in float32, and the config says so."""
+    narrow, wide = work / "narrow", work / "wide"
+    narrow.mkdir()
+    config = json.loads((folder / "config.json").read_text())
+    (narrow / "config.json").write_text(json.dumps(config | {"dtype": "bfloat16"}))
+    source = {name: tensor.bfloat16() for name, tensor in tensors(folder).items()}
+    save_file(source, narrow / "model.safetensors", metadata={"format": "pt"})
+    formats.widen(narrow, wide)
+    back = tensors(wide)
+    same = all(torch.equal(back[name], source[name].float()) for name in source)
+    kinds = {tensor.dtype for tensor in back.values()}
+    said = json.loads((wide / "config.json").read_text())["dtype"]
+    return [source.keys() == back.keys(), same, kinds == {torch.float32}, said == "float32"]
 
 
 def tensors(folder: Path) -> dict[str, Any]:

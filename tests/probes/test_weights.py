@@ -13,7 +13,7 @@ from matrix.errors import NotSupported
 from probes import weights
 from runners import models
 from runners.engine import Engine, Environment
-from runners.engines import llama_cpp_python, vllm
+from runners.engines import llama_cpp_python, mlx_lm, vllm
 from runners.models import Checkpoint
 from tests.fake_engine import bench
 
@@ -62,6 +62,14 @@ def test_what_cannot_be_asked_is_refused(
     source = checkpoint(tmp_path, **({"quantization_config": {"quant_method": released}} if released else {}))
     with pytest.raises(NotSupported, match=f"^{reason}$"):
         weights.served(engine, cell(quantization), source, NOWHERE)
+
+
+def test_a_quantized_release_is_not_widened(tmp_path: Path) -> None:
+    """An engine that computes in the dtype of its weights would not answer in the float32 by which it is judged."""
+    source = checkpoint(tmp_path, quantization_config={"quant_method": "awq"})
+    wide = msgspec.structs.replace(bench.CELL, config=msgspec.structs.replace(bench.CELL.config, dtype="float32"))
+    with pytest.raises(NotSupported, match="computes in the dtype of its weights, and those are in awq"):
+        weights.served(mlx_lm.ENGINE, wide, source, NOWHERE)
 
 
 @pytest.mark.parametrize(("accelerators", "noise"), [(0, "bfloat16"), (1, "fp8")])

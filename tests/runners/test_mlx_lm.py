@@ -94,10 +94,13 @@ def test_it_is_asked_for_logprobs_where_some_are_wanted() -> None:
 
 
 def test_another_dtype_than_the_checkpoint_s_is_not_supported() -> None:
-    """There is no option for it; the reason names the one it would compute in."""
-    config = msgspec.structs.replace(CELL.config, dtype="float32")
-    reason = mlx_lm.supports(msgspec.structs.replace(CELL, config=config))
-    assert mlx_lm.supports(CELL) is None
+    """There is no option for it; the reason names the one it would compute in. In float32 it is given other weights."""
+
+    def told(dtype: str) -> str | None:
+        return mlx_lm.supports(msgspec.structs.replace(CELL, config=msgspec.structs.replace(CELL.config, dtype=dtype)))
+
+    reason = told("float16")
+    assert (mlx_lm.supports(CELL), told("float32")) == (None, None)
     assert reason == "mlx_lm.server has no option for a dtype: it computes in that of the checkpoint, bfloat16"
 
 
