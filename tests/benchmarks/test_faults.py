@@ -112,6 +112,7 @@ def test_a_cell_is_asked_what_it_did_not_answer() -> None:
     assert bench.left_to_ask(None) == ("correctness", "state", "batch", "context")
     before = cell(told("correctness", Status.FAIL), told("state", Status.PASS), told("context", Status.ERROR))
     assert bench.left_to_ask(before) == ("batch", "context")
+    assert bench.left_to_ask(before, ("state", "context")) == ("context",)
     assert bench.left_to_ask(cell(told("state", Status.CRASH))) == ()
     assert bench.left_to_ask(cell(silent="no such kernel")) == ()
     after = Kept().with_healthy(before).with_healthy(cell(told("context", Status.PASS)))

@@ -43,6 +43,7 @@ def main(words: Sequence[str]) -> None:
         "--only", choices=("mechanisms", "healthy", "page"), help="one part; the page is written always"
     )
     parser.add_argument("--select", action="append", default=[], metavar="GLOB", help="healthy cells; may be repeated")
+    parser.add_argument("--probe", choices=PROBES, action="append", help="ask this alone; may be repeated")
     parser.add_argument("--parts", type=int, default=PARTS, help="parts of the corpus for each healthy cell")
     parser.add_argument("--jobs", type=int, default=1, help="healthy cells at a time")
     parser.add_argument("--out", type=Path, default=DOCS, help="where the page goes, and what it is made of")
@@ -51,7 +52,8 @@ def main(words: Sequence[str]) -> None:
         found = mechanisms.show_all(tables.matrix(), list(mechanisms.MECHANISMS), alarms.say)
         keep(options.out, replace(kept(options.out), mechanisms=found))
     if options.only in (None, "healthy"):
-        ask_healthy(options.out, tuple(options.select), options.parts, options.jobs)
+        asking = tuple(name for name in PROBES if name in (options.probe or PROBES))
+        ask_healthy(options.out, tuple(options.select), asking, options.parts, options.jobs)
     write(options.out)
 
 
@@ -60,31 +62,28 @@ def rows() -> list[Row]:
     return msgspec.convert(msgspec.toml.decode(ROWS.read_bytes())["row"], list[Row])
 
 
-def ask_healthy(out: Path, select: Sequence[str], parts: int, jobs: int) -> None:
-    """Selected cells; else those that this program has not asked all it asks."""
+def ask_healthy(out: Path, select: Sequence[str], asking: Sequence[str], parts: int, jobs: int) -> None:
+    """Selected cells; else those that were not asked all that these probes ask."""
     known = {cell.who: cell for cell in standing(kept(out))}
     models = sorted({cell.model.id for _, cell in healthy_cells()})
     cells = [
         Asked(profile=profile, cell=cell.id, parts=shared_out(models, cell.model.id, parts), probes=probes)
         for profile, cell in healthy_cells()
-        if (probes := _wanted(cell, select) if select else left_to_ask(known.get(_who(cell))))
+        if (not select or any(fnmatchcase(cell.id, glob) for glob in select))
+        and (probes := tuple(asking) if select else left_to_ask(known.get(_who(cell)), asking))
     ]
     for one in alarms.over(cells, jobs):
         keep(out, kept(out).with_healthy(one))
 
 
-def _wanted(cell: Cell, select: Sequence[str]) -> tuple[str, ...]:
-    return PROBES if any(fnmatchcase(cell.id, glob) for glob in select) else ()
-
-
-def left_to_ask(cell: Healthy | None) -> tuple[str, ...]:
+def left_to_ask(cell: Healthy | None, asking: Sequence[str] = PROBES) -> tuple[str, ...]:
     """Probes that a cell was not asked, or that said nothing for a reason of ours; after a crash none can be."""
     if cell is None:
-        return PROBES
+        return tuple(asking)
     if cell.silent or any(one.said(Status.CRASH) for one in cell.alarms):
         return ()
     answered = {one.probe for one in cell.alarms if not one.said(Status.ERROR)}
-    return tuple(name for name in PROBES if name not in answered)
+    return tuple(name for name in asking if name not in answered)
 
 
 def shared_out(models: Sequence[str], model: str, count: int) -> tuple[int, ...]:
