@@ -74,13 +74,14 @@ def test_the_page_counts_what_is_caught_and_names_what_is_not() -> None:
     )
     asked = Healthy(cell="c", engine="vllm-1", model="m", measured=NOW.date(), alarms=(alarms,))
     unable = Healthy(cell="d", engine="vllm-1", model="n", measured=NOW.date(), silent="CRASH: no such kernel.")
-    text = page.document(rows, shown, [asked, unable], NOW, {"reference": "reference-1"}, 2)
+    text = page.document(rows, shown, [asked, unable], NOW, {"reference": "reference-1"}, {"c": (), "d": ()})
     assert "| faults that can be shown on a CPU, caught | at least 95% | 1 of 2, 50.0% | not met |" in text
     over = "every engine over at least 20 parts of the corpus"
     assert f"| 0 in 18 verdicts on 1 cells of 2; 1 did not start; {over} | met |" in text
     assert "- vllm-1 on n: CRASH: no such kernel." in text
-    more = page.document(rows, shown, [asked], NOW, {}, 42)
-    assert f"| 0 in 18 verdicts on 1 cells of 42; {over} | not all asked |" in more
+    more = page.document(rows, shown, [asked], NOW, {}, {"c": (), "d": ("state", "batch")})
+    assert f"| 0 in 18 verdicts on 1 cells of 2; {over} | not all asked |" in more
+    assert "- d: state, batch" in more
     assert "Counted apart: 1 need GPU graphs." in text
     assert "- **an error when requests come together**: PASS, all alike. Its twin: PASS, all alike." in text
     assert "| vllm-1 | m | state | 2026-11-27 | 20 | 2 | 0 | 1 | 0 |" in text

@@ -123,8 +123,9 @@ def write(out: Path) -> None:
     """The page of everything that is there."""
     found = kept(out)
     versions = {"reference": tables.matrix().models["smollm2-135m-instruct"].reference}
-    now, cells = dt.datetime.now(dt.UTC), len(healthy_cells())
-    text = page.document(rows(), found.mechanisms, standing(found), now, versions, cells)
+    asked = {cell.who: cell for cell in standing(found)}
+    left = {cell.id: left_to_ask(asked.get(_who(cell))) for _, cell in healthy_cells()}
+    text = page.document(rows(), found.mechanisms, standing(found), dt.datetime.now(dt.UTC), versions, left)
     (out / "fault-coverage.md").write_text(text)
 
 

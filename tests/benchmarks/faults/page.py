@@ -92,11 +92,11 @@ def document(
     healthy: Sequence[Healthy],
     now: dt.datetime,
     versions: Mapping[str, str],
-    cells: int,
+    left: Mapping[str, Sequence[str]],
 ) -> str:
-    """The page; `cells` is how many healthy ones there are to ask."""
-    parts = [HEAD, _goals(rows, shown, healthy, cells), _dated(now, versions), _rows(rows, shown), _elsewhere(rows)]
-    parts += [_mechanisms(shown), _healthy(healthy)]
+    """The page; `left` has every cell that there is to ask, and the probes that have no answer of it yet."""
+    parts = [HEAD, _goals(rows, shown, healthy, left), _dated(now, versions), _rows(rows, shown), _elsewhere(rows)]
+    parts += [_mechanisms(shown), _healthy(healthy, left)]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
@@ -119,29 +119,31 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, right: int
     return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in (heads, marks, *rows))
 
 
-def _goals(rows: Sequence[Row], shown: Mapping[str, Shown], healthy: Sequence[Healthy], cells: int) -> str:
+def _goals(
+    rows: Sequence[Row], shown: Mapping[str, Shown], healthy: Sequence[Healthy], left: Mapping[str, Sequence[str]]
+) -> str:
     here = [row.mechanism for row in rows if row.mechanism is not None]
     caught = sum(name in shown and shown[name].caught for name in here)
     share = caught / len(here)
     found = f"{caught} of {len(here)}, {share:.1%}"
     goals = [("faults that can be shown on a CPU, caught", f"at least {GOAL:.0%}", found, _met(share >= GOAL))]
     if healthy:
-        goals.append(("false alarms of healthy engines", "0", *_false_alarms(healthy, cells)))
+        goals.append(("false alarms of healthy engines", "0", *_false_alarms(healthy, left)))
     return _table(("goal", "wanted", "found", ""), goals)
 
 
-def _false_alarms(healthy: Sequence[Healthy], cells: int) -> tuple[str, str]:
+def _false_alarms(healthy: Sequence[Healthy], left: Mapping[str, Sequence[str]]) -> tuple[str, str]:
     said = [one for cell in healthy for one in cell.alarms]
     accused = sum(one.accused for one in said)
     asked = accused + sum(one.said(Status.PASS, Status.UNDECIDED) for one in said)
     silent = sum(cell.silent is not None for cell in healthy)
-    told = f"{accused} in {asked} verdicts on {len(healthy) - silent} cells of {cells}"
+    told = f"{accused} in {asked} verdicts on {len(healthy) - silent} cells of {len(left)}"
     told += f"; {silent} did not start" if silent else ""
     parts: defaultdict[str, set[int]] = defaultdict(set)
     for cell in healthy:
         parts[cell.engine].update(part for one in cell.alarms for part in one.parts)
     told += f"; every engine over at least {min(map(len, parts.values()))} parts of the corpus"
-    return told, "not all asked" if len(healthy) < cells and not accused else _met(accused == 0)
+    return told, "not all asked" if any(left.values()) and not accused else _met(accused == 0)
 
 
 def _met(met: bool) -> str:
@@ -201,7 +203,7 @@ def _where(mechanism: Mutant | Fake) -> str:
     return f"server: {', '.join(word for word in mechanism.faulty if not word.startswith(('say=', 'linger=')))}"
 
 
-def _healthy(healthy: Sequence[Healthy]) -> str:
+def _healthy(healthy: Sequence[Healthy], left: Mapping[str, Sequence[str]]) -> str:
     if not healthy:
         return ""
     heads = ("engine", "model", "probe", "measured", "corpora", "known fault", "accused", "undecided", "no verdict")
@@ -217,9 +219,11 @@ def _healthy(healthy: Sequence[Healthy]) -> str:
         for one in cell.alarms
     ]
     silent = [f"- {cell.engine} on {cell.model}: {cell.silent}" for cell in healthy if cell.silent is not None]
+    unasked = [f"- {cell}: {', '.join(probes)}" for cell, probes in left.items() if probes]
     parts = [
         HEALTHY,
         _table(heads, told, right=5),
+        *(["Not asked yet, or asked without an answer:", "\n".join(unasked)] if unasked else []),
         *(["Not asked, for they did not start:", "\n".join(silent)] if silent else []),
     ]
     return "\n\n".join(parts)
