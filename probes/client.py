@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 import aiohttp
@@ -71,6 +71,9 @@ class Client:
         self._watch = watch
         self._deadline_s = deadline_s
         self._vocabulary = vocabulary
+        self._sent = 0
+        self._open = 0
+        self._alone_s = 0.0
 
     async def score(self, token_ids: tuple[int, ...], top_k: int) -> Scores:
         """Teacher-forced logprobs of given token ids: n-1 rows; EngineBrokeProtocol where it is no such answer."""
@@ -168,22 +171,39 @@ class Client:
     @asynccontextmanager
     async def _response(self, path: str, body: dict[str, Any] | bytes) -> AsyncIterator[aiohttp.ClientResponse]:
         """Any answer; none leaves as the error that says who is to blame."""
-        timeout = aiohttp.ClientTimeout(total=self._deadline_s)
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
-        with self._watch.on(ENGINE):
+        with self._watch.on(ENGINE), self._patience() as deadline_s:
+            timeout = aiohttp.ClientTimeout(total=deadline_s)
             try:
                 async with self._session.post(
                     self._server.base_url + path, data=data, headers=headers, timeout=timeout
                 ) as response:
                     yield response
             except TimeoutError:
-                raise await self._silent(path) from None
+                raise await self._silent(path, deadline_s) from None
             except aiohttp.ClientError as error:
                 raise await self._cut(path, error) from error
 
-    async def _silent(self, path: str) -> ReadinessError:
-        late = EngineTimedOut(f"{path} did not end within {self._deadline_s:.0f} s, though the process is alive")
+    @contextmanager
+    def _patience(self) -> Iterator[float]:
+        """Seconds that a request may take: more by what each one before it took alone.
+
+        An engine that answers one request after another is slow with many of them, and not silent.
+        """
+        before, started = self._open, time.monotonic()
+        self._sent += 1
+        self._open += 1
+        sent = self._sent
+        try:
+            yield self._deadline_s + before * self._alone_s
+        finally:
+            self._open -= 1
+        if not before and sent == self._sent:
+            self._alone_s = max(self._alone_s, time.monotonic() - started)
+
+    async def _silent(self, path: str, deadline_s: float) -> ReadinessError:
+        late = EngineTimedOut(f"{path} did not end within {deadline_s:.0f} s, though the process is alive")
         return await self._death(wait_s=0) or self._with_log(late)
 
     async def _cut(self, path: str, error: aiohttp.ClientError) -> ReadinessError:

@@ -27,6 +27,7 @@ Behaviours, combined freely, `NAME` or `NAME=VALUE`:
     lists-id=N  generates-id=N                                     an id that need not be in the vocabulary
     shifted  shifted-back  permuted  uniform  constant  other-model  noisy=TIMES
     linger=SECONDS                          a request waits so long before it is computed, so that several are in flight
+    one-by-one=SECONDS                      each request takes so long, and waits for those before it
     forgetful                                                      uses nothing cached
     hides-cache                                                    does not say how much was cached
     stale-block                             a block answers for any that begins as it does
@@ -292,6 +293,7 @@ class Model:
 class Handler(BaseHTTPRequestHandler):
     model: Model
     behaviours: dict[str, str]
+    turn = threading.Lock()
     ready_at: float
     asked: bool = False
     protocol_version = "HTTP/1.1"
@@ -317,6 +319,9 @@ class Handler(BaseHTTPRequestHandler):
         try:
             if self.misbehave():
                 return
+            if "one-by-one" in self.behaviours:
+                with Handler.turn:
+                    time.sleep(float(self.behaviours["one-by-one"]))
             if self.path == "/v1/chat/completions":
                 self.chat(raw)
             else:

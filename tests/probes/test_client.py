@@ -130,6 +130,24 @@ def test_silence_is_a_timeout(behaviour: str, tmp_path: Path) -> None:
     assert "fake engine" in error.__notes__[0]
 
 
+async def alone_then_together(client: Client) -> int:
+    await client.score(IDS, 5)
+    return await together(client)
+
+
+async def together(client: Client) -> int:
+    return len(await in_flight(5, [lambda: client.score(IDS, 5)] * 5))
+
+
+def test_a_queue_is_slow_and_not_silent(tmp_path: Path) -> None:
+    """Five answers of 0.4 s, one after another, with a deadline of 1 s: after one alone, more time is given."""
+    with launched(fake_engine("one-by-one=0.4"), tmp_path) as server:
+        assert ask(server, alone_then_together) == 5
+        with pytest.raises(errors.EngineTimedOut) as caught:
+            ask(server, together)
+    assert str(caught.value) == "/score did not end within 1 s, though the process is alive"
+
+
 def test_a_stream_that_ends_early_breaks_the_protocol(tmp_path: Path) -> None:
     """A stream closed in good order, without a finish reason, by a server that lives."""
     error = misbehaving(tmp_path, "close-midway", lambda c: c.stream(wanted(stream=True)))
