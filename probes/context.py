@@ -20,7 +20,7 @@ import numpy as np
 from matrix.cells import Cell, Record
 from matrix.errors import EngineBrokeProtocol
 from matrix.results import Measurement, Status, Table, Verdict
-from probes import breakpoints, pooling, state, strata, ways
+from probes import breakpoints, ends, pooling, state, strata, ways
 from probes.client import Client, connect
 from probes.correctness import stack
 from probes.probe import Bench, Look, Probe, Sequential
@@ -208,7 +208,7 @@ def _generated(
         return {}, counts
     lengths = [length for _, length, _ in kept]
     reference = bench.reference.score([ids for ids, _, _ in kept], lengths)
-    tables = {f"{one.name} reference": reference}
+    tables = {f"{one.name} reference": reference | ends.never_chosen(server, len(kept))}
     scores = [found for _, _, found in kept if found is not None]
     if len(scores) == len(kept):
         width = reference["token_ids"].shape[1] - 1

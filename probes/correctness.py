@@ -16,7 +16,7 @@ import numpy as np
 from matrix.cells import Cell
 from matrix.errors import EngineBrokeProtocol, Infrastructure
 from matrix.results import Measurement, Table
-from probes import pooling, strata
+from probes import ends, pooling, strata
 from probes.client import Client, connect, in_flight
 from probes.probe import Bench, Look, Probe, Sequential
 from probes.strata import Correctness
@@ -42,6 +42,7 @@ def measure(server: Server, cell: Cell, bench: Bench) -> Measurement:
         tables["prefill"] = stack(prefill, width=corpus["token_ids"].shape[1] - 1)
     sequences, lengths = _sequences(generated, bench)
     tables["decode reference"] = bench.reference.score([ids for ids, _ in sequences], lengths)
+    tables["decode reference"] |= ends.never_chosen(server, len(sequences))
     scored = [scores for _, scores in sequences if scores is not None]
     if len(scored) == len(sequences):
         width = tables["decode reference"]["token_ids"].shape[1] - 1

@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 from matrix.cells import Cell, Record
 from matrix.errors import EngineBrokeProtocol, Infrastructure
 from matrix.results import Measurement, Status, Table, Verdict
-from probes import noise_floor, pooling, strata
+from probes import ends, noise_floor, pooling, strata
 from probes.client import Client
 from probes.noise_floor import Flags, TokenLogprobs
 from probes.probe import Bench
@@ -177,7 +177,7 @@ def gather(
         raise EngineBrokeProtocol("generated nothing where a fixed number of tokens was asked for")
     sequences = [(*asked[number], *(ids[number] or ())) for number in kept]
     lengths = [len(asked[number]) for number in kept]
-    tables = {REFERENCE: bench.reference.score(sequences, lengths)}
+    tables = {REFERENCE: bench.reference.score(sequences, lengths) | ends.never_chosen(server, len(sequences))}
     shape = (len(kept), tables[REFERENCE]["token_ids"].shape[1] - 1)
     told: list[Way] = []
     lost = len(ids) - len(kept)

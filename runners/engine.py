@@ -178,6 +178,8 @@ class Engine(Record, frozen=True, kw_only=True):
     health_path: str
     prompts: Literal["token-ids", "text"]
     """What its generation route takes."""
+    masks_ends: bool = False
+    """Asked to go on for a fixed number of tokens, it never chooses one that ends; others choose it and go on."""
     command: Callable[[Launch], tuple[str, ...]]
     """Arguments after the environment's `python -P`."""
     generate: Callable[[Ask], HttpRequest]

@@ -42,7 +42,7 @@ def generate(ask: Ask) -> HttpRequest:
     generation: dict[str, Any] = {"do_sample": ask.temperature > 0, "max_new_tokens": ask.max_tokens}
     if ask.temperature:
         generation["temperature"] = ask.temperature
-    if ask.ignore_eos:
+    if ask.ignore_eos:  # masks the ends of the model, as `masks_ends` says below
         generation["min_new_tokens"] = ask.max_tokens
     body = {
         "model": ask.model,
@@ -88,6 +88,7 @@ ENGINE = Engine(
     weights="huggingface",
     health_path="/health",
     prompts="text",
+    masks_ends=True,
     command=command,
     supports=supports,
     served_name=served_name,

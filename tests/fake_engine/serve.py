@@ -28,6 +28,7 @@ Behaviours, combined freely, `NAME` or `NAME=VALUE`:
     shifted  shifted-back  permuted  uniform  constant  other-model  noisy=TIMES
     linger=SECONDS                          a request waits so long before it is computed, so that several are in flight
     one-by-one=SECONDS                      each request takes so long, and waits for those before it
+    masks=ID                                                       never chooses that id
     forgetful                                                      uses nothing cached
     hides-cache                                                    does not say how much was cached
     stale-block                             a block answers for any that begins as it does
@@ -239,6 +240,8 @@ class Model:
 
     def choose(self, row: Any, temperature: float, random: Any) -> int:
         """The likeliest id, or a drawn one."""
+        if "masks" in self.behaviours:
+            row = self.np.where(self.np.arange(len(row)) == int(self.behaviours["masks"]), -self.np.inf, row)
         if not temperature:
             return int(row.argmax())
         return int((row / temperature + random.gumbel(size=row.shape)).argmax())

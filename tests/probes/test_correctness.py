@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import msgspec
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from matrix.errors import EngineBrokeProtocol, Infrastructure
-from matrix.results import Measurement, Status, Table, read_measurement, write_measurement
+from matrix.results import Measurement, Status, Table, Verdict, read_measurement, write_measurement
 from probes import correctness, strata
 from runners.engine import Engine
 from tests.fake_engine.adapter import fake_engine
@@ -110,6 +111,40 @@ def test_text_alone_is_judged_by_its_margins(tmp_path: Path) -> None:
     verdict = verdict_of(correctness.PROBE, fake_engine("healthy", takes="text"), tmp_path, cell=cell)
     assert verdict.status is Status.PASS, verdict.reason
     assert verdict.reason.startswith("decode, text alone: 0 of 1280 generated tokens cannot be explained by rounding")
+
+
+def masking(folder: Path, *, said: bool) -> Verdict:
+    """Of an engine that never chooses the id at which its model would often end; `said`: its file says so."""
+    cell = with_workload(decode_tokens=80)
+    with launched(fake_engine("healthy", takes="text"), folder) as server:
+        end = often_generated(correctness.measure(server, cell, bench(cell.device.workload)))
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [end]}))
+    with launched(fake_engine(f"masks={end}", takes="text"), folder) as server:
+        engine = msgspec.structs.replace(server.engine, masks_ends=said)
+        server = msgspec.structs.replace(server, engine=engine, model_path=folder)
+        found = correctness.measure(server, cell, bench(cell.device.workload))
+    return strata.judge(found, cell)
+
+
+def often_generated(found: Measurement) -> int:
+    """The id that most of the texts have."""
+    table = found.tables["decode reference"]
+    made = zip(table["token_ids"][:, 1:], strata.generated(table), strict=True)
+    return int(np.bincount(np.concatenate([np.unique(ids[where]) for ids, where in made])).argmax())
+
+
+def test_an_end_that_cannot_be_chosen_is_not_missed(tmp_path: Path) -> None:
+    """Told to go on, an engine that masks the ends takes the next best token, which rounding does not explain."""
+    verdict = masking(tmp_path, said=True)
+    assert verdict.status is Status.PASS, verdict.reason
+    assert verdict.numbers["decode_hard_mismatches"] == 0
+
+
+def test_the_next_best_token_would_be_a_mismatch(tmp_path: Path) -> None:
+    """The same texts of an engine whose file does not say that it masks."""
+    verdict = masking(tmp_path, said=False)
+    assert verdict.status is not Status.PASS
+    assert verdict.numbers["decode_hard_mismatches"] > 0
 
 
 @pytest.mark.parametrize(("unusable", "status"), [(15, Status.PASS), (17, Status.UNDECIDED)])
