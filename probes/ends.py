@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from matrix.results import Table
+from probes.noise_floor import Ints, TokenLogprobs
 from runners.engine import Server
 
 NEVER_CHOSEN = "never_chosen"
@@ -22,6 +24,16 @@ def never_chosen(server: Server, sequences: int) -> Table:
     """For the table of so many generated sequences; empty for an engine that chooses an end like any other token."""
     found = of_checkpoint(server.model_path) if server.engine.masks_ends else ()
     return {NEVER_CHOSEN: np.tile(np.array(found, dtype=np.int64), (sequences, 1))} if found else {}
+
+
+def without(run: TokenLogprobs, never: Ints) -> TokenLogprobs:
+    """A run of S sequences that does not list the ids never[s, :] of each, [S, E]."""
+    masked = (run.top_ids[..., None] == never[:, None, None, :]).any(axis=-1)
+    return msgspec.structs.replace(
+        run,
+        top_ids=np.where(masked, -1, run.top_ids),
+        top_logprobs=np.where(masked, np.nan, run.top_logprobs),
+    )
 
 
 def of_checkpoint(folder: Path) -> tuple[int, ...]:

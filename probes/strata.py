@@ -15,7 +15,7 @@ import numpy as np
 from matrix.cells import Cell, Record
 from matrix.results import Measurement, Status, Table, Verdict
 from probes import noise_floor, pooling
-from probes.ends import NEVER_CHOSEN
+from probes.ends import NEVER_CHOSEN, without
 from probes.noise_floor import Flags, RatioVerdict, TokenLogprobs
 
 SHIFT_FROM = 0.5
@@ -142,8 +142,8 @@ def family_of(table: Table, keep: Flags | None = None, dtype: str = "bfloat16") 
     reference, replicates = noise_floor.family(table)
     if NEVER_CHOSEN in table:
         never = table[NEVER_CHOSEN]
-        reference = noise_floor.without(reference, never)
-        replicates = {name: noise_floor.without(run, never) for name, run in replicates.items()}
+        reference = without(reference, never)
+        replicates = {name: without(run, never) for name, run in replicates.items()}
     if keep is not None:
         reference = noise_floor.restrict(reference, keep)
     unsteady: tuple[str, ...] = ()

@@ -47,7 +47,6 @@ from probes.noise_floor.logprobs import (
     rows,
     runs,
     top_margin,
-    without,
 )
 from probes.noise_floor.margins import generated_margins, greedy_margins, judge_margins, judge_partings
 from probes.noise_floor.noise import noise_tau
@@ -109,5 +108,4 @@ __all__ = [
     "token_difference",
     "token_kl",
     "top_margin",
-    "without",
 ]

@@ -68,16 +68,6 @@ def restrict(reference: TokenLogprobs, keep: Flags) -> TokenLogprobs:
     return msgspec.structs.replace(reference, target_logprobs=targets)
 
 
-def without(run: TokenLogprobs, never: Ints) -> TokenLogprobs:
-    """A run that does not list the ids never[s, :] of each sequence: [S, E], -1 is padding. For masked choices."""
-    masked = (run.top_ids[..., None] == never[:, None, None, :]).any(axis=-1)
-    return msgspec.structs.replace(
-        run,
-        top_ids=np.where(masked, -1, run.top_ids),
-        top_logprobs=np.where(masked, np.nan, run.top_logprobs),
-    )
-
-
 def first_seen(token_ids: Ints, reference: TokenLogprobs) -> Flags:
     """[S, N]: valid positions whose context, token_ids[s, :n + 1], is that of no valid position of an earlier sequence.
 
