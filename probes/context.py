@@ -38,6 +38,8 @@ SEEN = 4
 GENERATED = 32
 GENERATED_AS_TEXT = 128
 """Where there are no logprobs: a clean PASS by margins takes some 900 tokens."""
+SPARE = 8
+"""One token more for so many: what joining pieces may cost an engine of text alone."""
 CROSSING_FROM = 8
 """Tokens before a breakpoint at which decode begins."""
 
@@ -132,7 +134,7 @@ def measure(server: Server, cell: Cell, bench: Bench) -> Measurement:
     tables: dict[str, Table] = {}
     texts: dict[str, tuple[int, int]] = {}
     for number, one in enumerate(asked):
-        sequences = _sequences(server, bench, one, work.context_sequences * bench.look.size, number)
+        sequences = sequences_of(server, bench, one, work.context_sequences * bench.look.size, number)
         found, count = asyncio.run(_stretch(server, bench, one, sequences))
         tables |= found
         texts[one.name] = count
@@ -148,12 +150,18 @@ def measure(server: Server, cell: Cell, bench: Bench) -> Measurement:
     return Measurement(values=msgspec.to_builtins(values), tables=tables)
 
 
-def _sequences(server: Server, bench: Bench, one: Stretch, count: int, number: int) -> list[tuple[int, ...]]:
+def sequences_of(server: Server, bench: Bench, one: Stretch, count: int, number: int) -> list[tuple[int, ...]]:
+    """Distinct sequences of a stretch's length, `count` at most; `number` says what is drawn for them."""
     random = np.random.default_rng([bench.look.start, number])
     drawable = ways.drawable(server, bench) if one.block else ()
 
     def cut(corpus: Table) -> list[tuple[int, ...]]:
         texts = state.cut(corpus, one.length)
+        if server.engine.prompts == "text":
+            # Where pieces are joined, a tokenizer may read other tokens; those that it reads are as good.
+            longer = state.cut(corpus, one.length + one.length // SPARE)
+            read = [ways.retokenized(bench.reference.tokenizer(), ids)[: one.length] for ids in longer]
+            texts = [ids for ids in read if len(ids) == one.length]
         return [repeated(text, one.block, random, drawable) if one.block else text for text in texts]
 
     return ways.prompts(server, bench, cut)[:count]

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
 
 from matrix.cells import Cell
-from matrix.results import Status, Verdict
+from matrix.results import Status, Table, Verdict
 from probes import breakpoints, context
-from probes.context import stretches
+from probes.context import Stretch, stretches
+from probes.probe import Bench
 from runners.engine import Engine
 from tests.fake_engine import adapter, bench
 
@@ -60,6 +63,30 @@ def test_an_engine_of_text_alone_is_judged_by_what_it_generates(tmp_path: Path) 
     healthy = verdict_of(adapter.fake_engine("decode-crossing=0", takes="text"), tmp_path, sliding_window=WINDOW)
     beyond = f"beyond {WINDOW}, a copy from beyond {WINDOW}, decode across {WINDOW}"
     assert (healthy.status, healthy.reason) == (Status.PASS, f"right in 3 stretches up to 177 tokens: {beyond}")
+
+
+class Merging(bench.StandIn, frozen=True, kw_only=True):
+    """A corpus of b's and then a's, and a tokenizer that reads a and b as one token: so is every joint read."""
+
+    def corpus(self, first: int = 0, count: int | None = None) -> Table:
+        halves = [(1,) * (16 + n) + (0,) * (16 + n) for n in range(count or self.workload.corpus_sequences)]
+        return bench.arrays(halves, [1] * len(halves))
+
+    def tokenizer(self) -> Tokenizer:
+        return Tokenizer(BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")]))
+
+
+@pytest.mark.parametrize(("takes", "joint"), [("token-ids", (0, 1)), ("text", (2,))])
+def test_pieces_are_joined_as_the_engine_reads_them(takes: str, joint: tuple[int, ...], tmp_path: Path) -> None:
+    """An engine of text alone would read other tokens at every joint; its sequences hold those, and lose none."""
+    engine = adapter.fake_engine(takes="text" if takes == "text" else "token-ids")
+    plain = bench.bench().reference
+    on = Bench(reference=Merging(**msgspec.structs.asdict(plain)), watch=plain.watch)
+    stretch = Stretch(name="at 100", kind="text", length=100, judged=8)
+    with bench.launched(engine, tmp_path) as server:
+        made = context.sequences_of(server, on, stretch, 8, 0)
+    assert [len(ids) for ids in made] == [100] * 8
+    assert made[0][: 31 + len(joint)] == (1,) * 16 + (0,) * 15 + joint
 
 
 def test_a_breakpoint_that_was_not_reached_is_not_green(tmp_path: Path) -> None:
