@@ -29,6 +29,9 @@ T = TypeVar("T")
 
 REQUEST_DEADLINE_S = 300.0
 
+LONGEST_QUEUE_S = 1200.0
+"""More than this a request is not given for those before it, so that a server that hangs holds up no night."""
+
 DEATH_WATCH_S = 10.0
 """How long after a broken answer the process may take to be seen dead: a report may come before the exit does."""
 
@@ -196,7 +199,7 @@ class Client:
         self._open += 1
         sent = self._sent
         try:
-            yield self._deadline_s + before * self._alone_s
+            yield self._deadline_s + min(before * self._alone_s, LONGEST_QUEUE_S)
         finally:
             self._open -= 1
         if not before and sent == self._sent:
