@@ -156,15 +156,19 @@ def sequences_of(server: Server, bench: Bench, one: Stretch, count: int, number:
     drawable = ways.drawable(server, bench) if one.block else ()
 
     def cut(corpus: Table) -> list[tuple[int, ...]]:
-        texts = state.cut(corpus, one.length)
-        if server.engine.prompts == "text":
-            # Where pieces are joined, a tokenizer may read other tokens; those that it reads are as good.
-            longer = state.cut(corpus, one.length + one.length // SPARE)
-            read = [ways.retokenized(bench.reference.tokenizer(), ids)[: one.length] for ids in longer]
-            texts = [ids for ids in read if len(ids) == one.length]
+        texts = _texts(corpus, one.length, server, bench)
         return [repeated(text, one.block, random, drawable) if one.block else text for text in texts]
 
     return ways.prompts(server, bench, cut)[:count]
+
+
+def _texts(corpus: Table, length: int, server: Server, bench: Bench) -> list[tuple[int, ...]]:
+    """Pieces of the corpus joined to a length; for an engine of text alone, as its tokenizer reads the joints."""
+    if server.engine.prompts == "token-ids":
+        return state.cut(corpus, length)
+    tokenizer = bench.reference.tokenizer()
+    read = [ways.retokenized(tokenizer, ids)[:length] for ids in state.cut(corpus, length + length // SPARE)]
+    return [ids for ids in read if len(ids) == length]
 
 
 async def _stretch(

@@ -17,7 +17,7 @@ NEVER_CHOSEN = "never_chosen"
 """In a table of generated sequences, [S, E]: ids that the engine had no choice of, and -1 where there are fewer."""
 
 CONFIGS = ("generation_config.json", "config.json")
-"""Where a checkpoint names its ends; the first that does counts, as in transformers."""
+"""Where a checkpoint names its ends; the first that names any counts."""
 
 
 def never_chosen(server: Server, sequences: int) -> Table:
