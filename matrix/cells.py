@@ -184,6 +184,25 @@ class Model(Record, frozen=True, kw_only=True):
         return self.licence in OPEN_LICENCES
 
 
+class Shape(Record, frozen=True, kw_only=True):
+    """A load under which speed is measured: so many requests at once, each of random tokens and one fixed length."""
+
+    id: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]+[0-9]*$")]
+    concurrency: Annotated[int, msgspec.Meta(ge=1)] = 1
+    prompt_tokens: Annotated[int, msgspec.Meta(ge=1)]
+    """Of each turn."""
+    output_tokens: Annotated[int, msgspec.Meta(ge=2)]
+    turns: Annotated[int, msgspec.Meta(ge=1)] = 1
+    """More than one: each repeats all before it and adds a prompt; a cold prompt as long as the last one follows."""
+    bound: Literal["bandwidth", "flops"] = "bandwidth"
+    """What of the device it runs into: memory bandwidth in decode (MBU), operations per second in prefill (MFU)."""
+
+    @property
+    def longest_prompt(self) -> int:
+        """Tokens of the last turn's prompt."""
+        return self.turns * self.prompt_tokens
+
+
 class Workload(Record, frozen=True, kw_only=True):
     """How much is asked of an engine: chosen per device, so that a cell ends in minutes."""
 
@@ -194,10 +213,9 @@ class Workload(Record, frozen=True, kw_only=True):
     decode_prompt_length: int
     decode_tokens: int
     """Greedily generated per sequence and scored by the reference."""
-    speed_prompt_tokens: int
-    speed_output_tokens: int
-    speed_repeats: int
-    speed_concurrencies: tuple[int, ...]
+    speed_repeats: int = 5
+    shapes: tuple[Shape, ...] = ()
+    """The loads under which speed is measured; none: it is not measured on this device."""
     state_sequences: int = 6
     """Prompts that are asked in every way that a cache allows."""
     state_prompt_length: int = 252
@@ -223,6 +241,16 @@ class Device(Record, frozen=True, kw_only=True):
     runner: tuple[str, ...] = ()
     """GitHub Actions labels; empty: no runner, so left out of the nightly plan and said so."""
     memory_gib: float | None = None
+    canary_tolerance: Annotated[float, msgspec.Meta(gt=0)] = 0.03
+    """How much the device's own bandwidth may move while speed is measured, as a share."""
+    datasheet_bytes_per_s: float | None = None
+    """Bandwidth of its memory as its maker states it."""
+    datasheet_flops_per_s: float | None = None
+    """Dense bfloat16 operations as its maker states them."""
+    price_per_hour: float | None = None
+    """US dollars for the whole machine."""
+    price_source: str = ""
+    """Whose price that is, and of which day."""
 
 
 class Profile(Record, frozen=True, kw_only=True):

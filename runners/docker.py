@@ -30,7 +30,17 @@ from matrix.cells import Cell, Device
 from matrix.errors import Infrastructure, NotSupported, ReadinessError
 from runners import claims, daemon, failure, http, models, owner, preflight, waiting
 from runners.claims import Registry
-from runners.engine import OFFLINE, QUIET, Conversion, Engine, Environment, Launch, OutOfMemory, Server
+from runners.engine import (
+    BESIDE_DEADLINE_S,
+    OFFLINE,
+    QUIET,
+    Conversion,
+    Engine,
+    Environment,
+    Launch,
+    OutOfMemory,
+    Server,
+)
 from runners.engine import SHIMS as STAND_INS
 from runners.images import Ready, kernels_volume
 from runners.limits import Limits
@@ -100,8 +110,18 @@ def launch(engine: Engine, spec: Launch, log_path: Path, image: Ready, limits: L
             image_digest=image.digest,
             requirements_sha256=image.requirements_sha256,
             needed_network=spec.online,
+            beside=lambda program, words: _beside(container, image, program, words),
         )
         watch.stop()
+
+
+def _beside(container: Container, image: Ready, program: Path, words: Sequence[str]) -> str:
+    """Run a program's text with the Python of a running container, within its limits and on its devices."""
+    command = [image.python, "-P", "-c", program.read_text(encoding="utf-8"), *words]
+    with daemon.connected(BESIDE_DEADLINE_S) as client, daemon.blamed(f"{program.name} could not be run"):
+        done = client.containers.get(container.id).exec_run(command, demux=True)
+    output, errors = ((part or b"").decode(errors="replace") for part in done.output)
+    return models.output_of(program, done.exit_code, output, errors)
 
 
 def inside(image: Ready) -> Environment:

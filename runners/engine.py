@@ -303,6 +303,10 @@ class Claim(Record, frozen=True, kw_only=True):
         return f"the release's registry {how[self.kind]} {self.name}"
 
 
+BESIDE_DEADLINE_S = 120.0
+"""For a program that runs beside an engine."""
+
+
 class Server(Record, frozen=True, kw_only=True):
     """A running engine."""
 
@@ -329,5 +333,8 @@ class Server(Record, frozen=True, kw_only=True):
     """The Unix socket that leads to it, where `base_url` has no route from here."""
     claim: Claim | None = None
     """Whether its release claims to run the model; None where that could not be read."""
+    beside: Callable[[Path, Sequence[str]], str] | None = None
+    """Runs a standalone Python program with arguments in the engine's own environment and on its device, beside it,
+    and gives what it printed; raises Infrastructure. None for a server that somebody else started."""
     headers: dict[str, str] = {}
     """To send with every request: what a stranger's server wants to know us by."""

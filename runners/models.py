@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from uv import find_uv_bin
@@ -223,12 +223,18 @@ def _install_package(requirements: Path, target: Path) -> None:
         raise Infrastructure(f"the package of {requirements.name} cannot be had: {done.stderr.strip()[-500:]}")
 
 
-def run_program(python: Path, *arguments: str, deadline_s: float = CONVERSION_DEADLINE_S) -> str:
+def run_program(
+    python: Path,
+    *arguments: str,
+    deadline_s: float = CONVERSION_DEADLINE_S,
+    variables: Mapping[str, str] | None = None,
+) -> str:
     """Run a standalone program in an environment of its own; returns its standard output.
 
+    It sees what tools see of our environment variables, or the given ones alone.
     Raises WrongInput where it exits 2 (it refused what it was given), Infrastructure on any other failure.
     """
-    env = environments.tool_environment() | PROGRAM_ENVIRONMENT
+    env = environments.tool_environment() | PROGRAM_ENVIRONMENT if variables is None else dict(variables)
     try:
         done = subprocess.run(
             (str(python), *arguments), env=env, capture_output=True, text=True, timeout=deadline_s, check=False

@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 
 from matrix.errors import Infrastructure, ReadinessError
-from runners import failure, http, owner, waiting
-from runners.engine import OFFLINE, QUIET, Engine, Launch, Server
+from runners import failure, http, models, owner, waiting
+from runners.engine import BESIDE_DEADLINE_S, OFFLINE, QUIET, Engine, Launch, Server
 
 LABEL = "READINESS_LABEL"
 """Environment variable that every process we start carries, so that strays can be found by it: RUN/HOLDER/UNIQUE."""
@@ -43,11 +43,12 @@ def launch(engine: Engine, spec: Launch, log_path: Path) -> Iterator[Server]:
     attached as a note.
     """
     label = owner.label(spec.label)
+    variables = _environment(engine, spec, label)
     command = (str(spec.environment.python), "-P", *engine.command(spec))
     started = time.monotonic()
     log_path.parent.mkdir(parents=True, exist_ok=True)
     with log_path.open("wb") as log:  # a fresh log: an older one must not explain this death
-        process = _start(command, _environment(engine, spec, label), log_path.parent, log.fileno())
+        process = _start(command, variables, log_path.parent, log.fileno())
     try:
         base_url = f"http://127.0.0.1:{spec.port}"
         waiting.wait_ready(
@@ -68,6 +69,9 @@ def launch(engine: Engine, spec: Launch, log_path: Path) -> Iterator[Server]:
             command=spec.published(command),
             requirements_sha256=spec.environment.requirements_sha256,
             needed_network=spec.online,
+            beside=lambda program, words: models.run_program(
+                spec.environment.python, "-P", str(program), *words, deadline_s=BESIDE_DEADLINE_S, variables=variables
+            ),
         )
     finally:
         take_down(process, label)

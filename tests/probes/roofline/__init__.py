@@ -1,0 +1,1 @@
+"""Bytes and FLOPs of models, against values worked out by hand."""
