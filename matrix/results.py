@@ -26,7 +26,7 @@ import numpy.typing as npt
 from matrix.cells import Cell, FileName, Record
 from matrix.errors import ReadinessError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 LOG_TAIL = "log_tail.txt"
 """The last lines of an engine's log, in its cell's folder."""

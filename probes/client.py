@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import aiohttp
+import msgspec
 import numpy as np
 
 from matrix.cells import Record
@@ -48,6 +52,21 @@ class Arrival(Record, frozen=True, kw_only=True):
     chunk: Chunk
     at_s: float
     """Seconds from the sending of the request."""
+
+
+@dataclass
+class Sending:
+    """When a request went out."""
+
+    sent_ns: int | None = None
+    """Nanoseconds of the monotonic clock."""
+
+
+class Recording(Record, frozen=True, kw_only=True):
+    """A stream as it came; nanoseconds of the monotonic clock."""
+
+    sent_ns: int
+    received: tuple[tuple[int, bytes], ...]
 
 
 class Attempt(Record, frozen=True, kw_only=True):
@@ -105,24 +124,37 @@ class Client:
 
     async def stream(self, ask: Ask) -> list[Arrival]:
         """One streamed generation; raises EngineBrokeProtocol where it ends without a finish reason."""
-        arrivals: list[Arrival] = []
-        started = time.monotonic()
-        async with self._answer(self._server.engine.generate(ask)) as response:
-            async for event in _events(response):
-                chunk = _parsed(lambda event=event: self._server.engine.parse_chunk(event), event)  # type: ignore[misc]
-                arrivals.append(Arrival(chunk=chunk, at_s=time.monotonic() - started))
-        if not any(arrival.chunk.finished for arrival in arrivals):
+        return await self.arrivals(ask, await self.record(ask))
+
+    async def record(self, ask: Ask) -> Recording:
+        """One streamed generation as it comes off the wire, unread: reading one stream would hold up the others."""
+        sending = Sending()
+        received: list[tuple[int, bytes]] = []
+        async with self._answer(self._server.engine.generate(ask), sending) as response:
+            async for part in response.content.iter_any():
+                received.append((time.monotonic_ns(), part))
+        assert sending.sent_ns is not None, "an answer came to a request that was never sent"
+        return Recording(sent_ns=sending.sent_ns, received=tuple(received))
+
+    async def arrivals(self, ask: Ask, recording: Recording) -> list[Arrival]:
+        """The events of a recorded stream; raises as `stream` does."""
+        parse = self._server.engine.parse_chunk
+        found = [
+            Arrival(chunk=_parsed(lambda event=event: parse(event), event), at_s=(at_ns - recording.sent_ns) / 1e9)  # type: ignore[misc]
+            for at_ns, event in events(recording.received)
+        ]
+        if not any(arrival.chunk.finished for arrival in found):
             dead = await self._death(wait_s=STREAM_DEATH_WATCH_S)
-            raise dead or EngineBrokeProtocol(f"the stream ended after {len(arrivals)} events without a finish reason")
-        made = (token_id for arrival in arrivals for token_id in arrival.chunk.token_ids or ())
+            raise dead or EngineBrokeProtocol(f"the stream ended after {len(found)} events without a finish reason")
+        made = (token_id for arrival in found for token_id in arrival.chunk.token_ids or ())
         self._check_generated(made, len(ask.prompt.token_ids))
-        return arrivals
+        return found
 
     async def attempt(self, path: str, body: dict[str, Any] | bytes, *, stream: bool = False) -> Attempt:
         """What comes back, refusals too; raises only where the server is dead, silent or cut off."""
         async with self._response(path, body) as response:
             if stream and response.status == 200:
-                return Attempt(status=200, body=[event async for event in _events(response)])
+                return Attempt(status=200, body=[event for _, event in events([(0, await response.read())])])
             text = await response.text(errors="replace")
         if response.status >= 500 and (dead := await self._death(wait_s=STREAM_DEATH_WATCH_S)) is not None:
             raise dead
@@ -163,16 +195,20 @@ class Client:
             raise EngineBrokeProtocol(f"{request.path} answered 200 with what is no JSON: {body[:200]!r}") from None
 
     @asynccontextmanager
-    async def _answer(self, request: HttpRequest) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _answer(
+        self, request: HttpRequest, sending: Sending | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The 200 answer to a request; anything else leaves as the error that says who is to blame."""
-        async with self._response(request.path, request.body) as response:
+        async with self._response(request.path, request.body, sending) as response:
             if response.status != 200:
                 body = await response.text(errors="replace")
                 raise await self._refused(request, response.status, body)
             yield response
 
     @asynccontextmanager
-    async def _response(self, path: str, body: dict[str, Any] | bytes) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _response(
+        self, path: str, body: dict[str, Any] | bytes, sending: Sending | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Any answer; none leaves as the error that says who is to blame."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
@@ -180,7 +216,7 @@ class Client:
             timeout = aiohttp.ClientTimeout(total=deadline_s)
             try:
                 async with self._session.post(
-                    self._server.base_url + path, data=data, headers=headers, timeout=timeout
+                    self._server.base_url + path, data=data, headers=headers, timeout=timeout, trace_request_ctx=sending
                 ) as response:
                     yield response
             except TimeoutError:
@@ -262,8 +298,23 @@ async def connect(
     # announces to keep it), and a request that meets the closing would break without being anybody's fault.
     kept: dict[str, Any] = {"limit": 0, "force_close": True}
     connector = aiohttp.UnixConnector(str(server.socket), **kept) if unix else aiohttp.TCPConnector(**kept)
-    async with aiohttp.ClientSession(connector=connector, headers=server.headers, read_bufsize=2**22) as session:
+    async with aiohttp.ClientSession(
+        connector=connector, headers=server.headers, read_bufsize=2**22, trace_configs=[_tracing()]
+    ) as session:
         yield Client(server, session, watch, deadline_s, vocabulary)
+
+
+@contextmanager
+def quiet_collector() -> Iterator[None]:
+    """No garbage collection inside: one would stop the clock's reader for milliseconds while events arrive."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.unfreeze()
 
 
 async def in_flight(limit: int, jobs: Sequence[Callable[[], Any]]) -> list[Any]:
@@ -298,15 +349,43 @@ def _parsed(parse: Callable[[], T], answer: Any) -> T:
         ) from error
 
 
-async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[Any]:
-    """The JSON of each `data:` line, up to `[DONE]` or the end."""
-    async for raw in response.content:
-        data = raw.strip().removeprefix(b"data:").strip()
-        if not raw.startswith(b"data:"):
-            continue
-        if data == b"[DONE]":
-            return
-        try:
-            yield json.loads(data)
-        except ValueError:
-            raise EngineBrokeProtocol(f"a stream event is no JSON: {data[:200]!r}") from None
+def events(received: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, Any]]:
+    """The JSON of each `data:` line up to `[DONE]` or the end, with the time at which its last byte came.
+
+    Raises EngineBrokeProtocol where a line holds no JSON.
+    """
+    rest = b""
+    at_ns = 0
+    for at_ns, part in received:
+        *lines, rest = (rest + part).split(b"\n")
+        for line in lines:
+            if line.rstrip() == b"data: [DONE]":
+                return
+            if line.startswith(b"data:"):
+                yield at_ns, _event(line)
+    if rest.startswith(b"data:") and rest.rstrip() != b"data: [DONE]":
+        yield at_ns, _event(rest)
+
+
+def _event(line: bytes) -> Any:
+    data = line.removeprefix(b"data:").strip()
+    try:
+        return msgspec.json.decode(data)
+    except msgspec.DecodeError:
+        pass
+    try:
+        return json.loads(data)  # takes NaN and Infinity, which are for the judge and no parse error
+    except ValueError:
+        raise EngineBrokeProtocol(f"a stream event is no JSON: {data[:200]!r}") from None
+
+
+def _tracing() -> aiohttp.TraceConfig:
+    """Notes when a request's body goes out, which is later than the asking where many are asked at once."""
+
+    async def sent(session: object, context: SimpleNamespace, params: aiohttp.TraceRequestChunkSentParams) -> None:
+        if isinstance(context.trace_request_ctx, Sending):
+            context.trace_request_ctx.sent_ns = time.monotonic_ns()
+
+    config = aiohttp.TraceConfig()
+    config.on_request_chunk_sent.append(sent)
+    return config

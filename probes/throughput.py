@@ -1,229 +1,216 @@
-"""Throughput: streamed completions of a fixed length, tokens counted from usage or token ids, never from chunks.
+"""Throughput: tokens per second under named loads, and how near that is to what the device could do.
 
-Definitions (one request): TTFT = sending to the first event that carries a token; TPOT = (end - TTFT) / (n - 1), the
-first token left out; prompt tokens/s = prompt tokens / TTFT. For a repeat of c requests at once: output tokens/s =
-all generated tokens / (last end - first sending). Reported: median over repeats, with the median absolute deviation.
+Definitions are in `streamed.py`, loads in the device's workload, what the model needs in `roofline/`. Each shape is
+repeated, after a warm-up; medians over repeats are reported, with the median absolute deviation.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import msgspec
-import numpy as np
-from tokenizers import Tokenizer
 
-from matrix.cells import Cell, Record
+from matrix.cells import Cell, Record, Shape
+from matrix.errors import ReadinessError
 from matrix.results import Measurement, Status, Verdict
-from probes.client import Arrival, Client, connect, in_flight
+from probes import loads, pace
+from probes.client import connect
+from probes.loads import Asked, Loader, Prompts
+from probes.pace import DeviceSpeed, Needs
 from probes.probe import Bench, Probe
-from runners.engine import Ask, Prompt, Server
+from probes.roofline import device
+from probes.roofline.tensors import read_table
+from probes.roofline.work import Work, work
+from runners.engine import Server
 
-WARM_UP_ROUNDS = 2
-"""InferenceX warms up with twice the concurrency; the rounds pay for graph capture, JIT and autotuning."""
+ITEMSIZE = {"float32": 4, "bfloat16": 2, "float16": 2}
 
-WARM_UP_TOKENS = 16
-"""Enough to have been through prefill and decode at the concurrency that is measured."""
-
-SEED = 20260101
-
-
-class Request(Record, frozen=True, kw_only=True):
-    """One streamed completion."""
-
-    ttft_s: float
-    end_s: float
-    """Both from the sending of the request."""
-    prompt_tokens: int | None
-    usage_tokens: int | None
-    """Generated tokens as the server's usage counts them."""
-    id_tokens: int | None
-    """Generated tokens as ids in the stream, where the engine sends ids."""
-    chunks: int
-
-    @property
-    def tokens(self) -> int | None:
-        """Generated tokens: ids where there are ids, usage otherwise."""
-        return self.id_tokens if self.id_tokens is not None else self.usage_tokens
-
-
-class Round(Record, frozen=True, kw_only=True):
-    """Requests sent at once."""
-
-    concurrency: int
-    seconds: float
-    requests: tuple[Request, ...]
+CLOCKS_APART_S = 0.1
+CLOCKS_APART = 0.01
+"""How far the wall clock may have moved against the monotonic one: seconds, or a share of the time."""
 
 
 class Throughput(Record, frozen=True, kw_only=True):
-    """The measurement's values."""
+    """The measurement's values; the answers themselves are in its tables."""
 
-    prompt_tokens: int
-    output_tokens: int
+    shapes: tuple[Shape, ...]
     warm_up_s: float
     workers: int
     """pytest-xdist workers that shared the machine; 1 is undisturbed."""
-    rounds: tuple[Round, ...]
+    clock_s: float
+    """From the first request to the last answer by the monotonic clock."""
+    wall_s: float
+    """The same by the wall clock."""
+    needs: dict[str, Needs] = {}
+    """By shape; none where `needs_unknown` says why."""
+    needs_unknown: str = ""
+    before: DeviceSpeed | None = None
+    after: DeviceSpeed | None = None
+    device_unknown: str = ""
 
 
 def measure(server: Server, cell: Cell, bench: Bench) -> Measurement:
-    """Warm up, then `speed_repeats` rounds at each concurrency."""
-    return asyncio.run(_measure(server, cell, bench))
-
-
-async def _measure(server: Server, cell: Cell, bench: Bench) -> Measurement:
-    work = cell.device.workload
-    prompts = _Prompts(bench.reference.tokenizer(), work.speed_prompt_tokens)
-    rounds = []
-    async with connect(server, bench.watch) as client:
-        started = time.monotonic()
-        for _ in range(WARM_UP_ROUNDS):
-            await _round(client, server, prompts, max(work.speed_concurrencies), WARM_UP_TOKENS)
-        warm_up_s = time.monotonic() - started
-        for concurrency in work.speed_concurrencies:
-            for _ in range(work.speed_repeats):
-                rounds.append(await _round(client, server, prompts, concurrency, work.speed_output_tokens))
+    """The device, every shape as often as the workload says, and the device again."""
+    shapes = cell.device.workload.shapes
+    needs, needs_unknown = _needs(bench.reference.checkpoint.folder, cell, shapes)
+    before, device_unknown = _device(server, cell)
+    started, wall = time.monotonic(), time.time()
+    warm_up_s, asked = asyncio.run(_load(server, cell, bench))
+    clock_s, wall_s = time.monotonic() - started, time.time() - wall
+    after, _ = _device(server, cell) if before is not None else (None, "")
     values = Throughput(
-        prompt_tokens=work.speed_prompt_tokens,
-        output_tokens=work.speed_output_tokens,
+        shapes=shapes,
         warm_up_s=warm_up_s,
         workers=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
-        rounds=tuple(rounds),
+        clock_s=clock_s,
+        wall_s=wall_s,
+        needs=needs,
+        needs_unknown=needs_unknown,
+        before=before,
+        after=after,
+        device_unknown=device_unknown,
     )
-    return Measurement(values=msgspec.to_builtins(values))
+    return Measurement(values=msgspec.to_builtins(values), tables=loads.to_tables(asked, shapes))
 
 
-class _Prompts:
-    """Random-token prompts, each new, so that no prefix cache can help."""
-
-    def __init__(self, tokenizer: Tokenizer, length: int) -> None:
-        self._tokenizer = tokenizer
-        self._length = length
-        self._random = np.random.default_rng(SEED)
-        special = set(tokenizer.get_added_tokens_decoder())
-        self._ids = np.array([i for i in range(tokenizer.get_vocab_size()) if i not in special])
-
-    def next(self) -> Prompt:
-        ids = self._random.choice(self._ids, self._length)
-        return Prompt(token_ids=tuple(map(int, ids)), text=self._tokenizer.decode(ids.tolist()))
-
-
-async def _round(client: Client, server: Server, prompts: _Prompts, concurrency: int, tokens: int) -> Round:
-    asks = [
-        Ask(model=server.model, prompt=prompts.next(), max_tokens=tokens, ignore_eos=True, stream=True)
-        for _ in range(concurrency)
-    ]
-    started = time.monotonic()
-    streams = await in_flight(concurrency, [lambda ask=ask: client.stream(ask) for ask in asks])  # type: ignore[misc]
-    seconds = time.monotonic() - started
-    return Round(concurrency=concurrency, seconds=seconds, requests=tuple(_request(arrivals) for arrivals in streams))
+async def _load(server: Server, cell: Cell, bench: Bench) -> tuple[float, list[Asked]]:
+    shapes = cell.device.workload.shapes
+    async with connect(server, bench.watch) as client:
+        loader = Loader(client, server, Prompts(bench.reference.tokenizer()))
+        warm_up_s = await loader.warm_up(shapes)
+        asked = [
+            one
+            for number in range(cell.device.workload.speed_repeats)
+            for shape in shapes  # shapes take turns, so that a slow minute is not one shape's alone
+            for one in await loader.repeat(shape, number)
+        ]
+    return warm_up_s, asked
 
 
-def _request(arrivals: list[Arrival]) -> Request:
-    carrying = (a.at_s for a in arrivals if a.chunk.token_ids or a.chunk.text or a.chunk.completion_tokens)
-    ids = [a.chunk.token_ids for a in arrivals if a.chunk.token_ids is not None]
-    prompt = [a.chunk.prompt_tokens for a in arrivals if a.chunk.prompt_tokens is not None]
-    usage = [a.chunk.completion_tokens for a in arrivals if a.chunk.completion_tokens is not None]
-    finished = [a.at_s for a in arrivals if a.chunk.finished]
-    return Request(
-        ttft_s=next(carrying, finished[-1]),
-        end_s=finished[-1],
-        prompt_tokens=prompt[-1] if prompt else None,
-        usage_tokens=usage[-1] if usage else None,
-        id_tokens=sum(map(len, ids)) if ids else None,
-        chunks=len(arrivals),
+def _needs(folder: Path, cell: Cell, shapes: Sequence[Shape]) -> tuple[dict[str, Needs], str]:
+    """What the model needs at each shape, or why that is not known."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        model = work(config, read_table(folder), ITEMSIZE[cell.dtype])
+    except (OSError, ValueError, KeyError, ReadinessError) as error:
+        return {}, f"what the model needs is not known ({error})"
+    return {shape.id: need(model, shape) for shape in shapes}, ""
+
+
+def need(model: Work, shape: Shape) -> Needs:
+    """Of one shape."""
+    middle = shape.longest_prompt + shape.output_tokens // 2
+    return Needs(
+        step_bytes=model.step_bytes(shape.concurrency, middle),
+        prefill_flops=model.prefill_flops(shape.longest_prompt),
     )
+
+
+def _device(server: Server, cell: Cell) -> tuple[DeviceSpeed | None, str]:
+    try:
+        return device.measured(server, cell), ""
+    except ReadinessError as error:
+        return None, f"what the device can do is not known ({error})"
+
+
+# --- what it means ----------------------------------------------------------------------------------------
 
 
 def judge(measurement: Measurement, cell: Cell) -> Verdict:
-    """PASS where every stream delivered exactly what was asked and counted it rightly; speed has no bound yet."""
+    """PASS where every stream held what was asked and counted it rightly, and nothing disturbed the clock."""
     values = msgspec.convert(measurement.values, Throughput)
-    requests = [request for round in values.rounds for request in round.requests]
-    wrong = next((text for request in requests if (text := _miscounted(request, values.output_tokens))), None)
+    asked = loads.from_tables(measurement.tables, values.shapes)
+    wanted = {shape.id: shape.output_tokens for shape in values.shapes}
+    wrong = next((text for one in asked if (text := miscounted(one, wanted[one.shape]))), None)
     if wrong is not None:
         return Verdict(status=Status.FAIL, reason=wrong)
-    if any(request.tokens is None for request in requests):
+    if any(one.answer.total is None for one in asked):
         return Verdict(status=Status.UNDECIDED, reason="the stream says neither token ids nor usage: tokens unknown")
-    numbers = summary(values)
-    reason = "; ".join(_sentence(numbers, concurrency) for concurrency in _concurrencies(values))
+    if (disturbed := disturbance(values, cell)) is not None:
+        return Verdict(status=Status.ERROR, reason=disturbed)
+    numbers = {"warm_up_s": values.warm_up_s, **dict(_numbers(values, asked))}
+    sentences = [_sentence(shape, numbers) for shape in values.shapes]
+    unknown = [text for text in (values.needs_unknown, values.device_unknown) if text]
     if values.workers > 1:
-        reason += f"; measured beside {values.workers - 1} other worker(s)"
-    return Verdict(status=Status.PASS, reason=reason, numbers=numbers)
+        unknown.append(f"measured beside {values.workers - 1} other worker(s)")
+    return Verdict(status=Status.PASS, reason="; ".join((*sentences, *unknown)), numbers=numbers)
 
 
-def _miscounted(request: Request, asked: int) -> str | None:
-    ids, usage = request.id_tokens, request.usage_tokens
+def miscounted(one: Asked, wanted: int) -> str | None:
+    """What is wrong with the number of tokens of an answer; None where nothing is."""
+    ids, usage, total = one.answer.id_tokens, one.answer.usage_tokens, one.answer.total
     if ids is not None and usage is not None and ids != usage:
         return f"usage counts {usage} generated tokens, the stream carried {ids} token ids"
-    if request.tokens is not None and request.tokens != asked:
-        return f"generated {request.tokens} tokens where exactly {asked} were asked for"
+    if total is not None and total != wanted:
+        return f"generated {total} tokens where exactly {wanted} were asked for"
     return None
 
 
-def _concurrencies(values: Throughput) -> list[int]:
-    return sorted({round.concurrency for round in values.rounds})
+def disturbance(values: Throughput, cell: Cell) -> str | None:
+    """Why these times cannot be trusted; None where they can."""
+    apart = values.wall_s - values.clock_s
+    if abs(apart) > max(CLOCKS_APART_S, CLOCKS_APART * values.clock_s):
+        return f"the machine's wall clock moved by {apart:+.2f} s against its steady one while speed was measured"
+    if values.before is None or values.after is None:
+        return None
+    moved = values.after.bandwidth_bytes_per_s / values.before.bandwidth_bytes_per_s - 1.0
+    if abs(moved) > cell.device.canary_tolerance:
+        return (
+            f"the device's own bandwidth moved by {moved:+.0%} while speed was measured, "
+            f"more than the {cell.device.canary_tolerance:.0%} that are usual on it"
+        )
+    return None
 
 
-def summary(values: Throughput) -> dict[str, float]:
-    """Median and MAD over repeats of every speed, named `<what>_c<concurrency>` and `…_mad`."""
-    numbers: dict[str, float] = {"warm_up_s": values.warm_up_s}
-    for concurrency in _concurrencies(values):
-        rounds = [round for round in values.rounds if round.concurrency == concurrency]
-        samples = {
-            "output_tokens_per_s": [_output_speed(round) for round in rounds],
-            "ttft_s": [_mean([r.ttft_s for r in round.requests]) for round in rounds],
-            "tpot_s": [_mean([_tpot_s(r) for r in round.requests]) for round in rounds],
-            "prompt_tokens_per_s": [
-                _mean([(r.prompt_tokens or values.prompt_tokens) / r.ttft_s for r in round.requests])
-                for round in rounds
-            ],
-        }
-        for name, sample in samples.items():
-            middle = float(np.median(sample))
-            numbers[f"{name}_c{concurrency}"] = middle
-            numbers[f"{name}_c{concurrency}_mad"] = float(np.median(np.abs(np.array(sample) - middle)))
-    return numbers
+def _numbers(values: Throughput, asked: Sequence[Asked]) -> Iterator[tuple[str, float]]:
+    if values.before is not None:
+        yield "device_bandwidth_bytes_per_s", values.before.bandwidth_bytes_per_s
+        yield "device_flops_per_s", values.before.flops_per_s
+    for shape in values.shapes:
+        found = pace.samples(asked, shape)
+        found |= pace.utilisation(found, shape, values.needs.get(shape.id), values.before)
+        for name, sample in found.items():
+            centre, spread = pace.middle(sample)
+            yield f"{shape.id}_{name}", centre
+            yield f"{shape.id}_{name}_mad", spread
 
 
-def _output_speed(round: Round) -> float:
-    return sum(request.tokens or 0 for request in round.requests) / round.seconds
+def _sentence(shape: Shape, numbers: dict[str, float]) -> str:
+    def said(name: str, unit: str, scale: float = 1.0) -> str:
+        key = f"{shape.id}_{name}"
+        if key not in numbers:
+            return "unknown"
+        return f"{plain(numbers[key] * scale, 3)} ± {plain(numbers[key + '_mad'] * scale, 2)} {unit}"
+
+    if shape.turns > 1:
+        return f"{shape.id}: TTFT {said('cold_ttft_s', 'ms cold', 1000)}, {said('warm_ttft_s', 'ms warm', 1000)}"
+    words = [said("output_tokens_per_s", "output tokens/s")]
+    words += [f"TTFT {said('ttft_s', 'ms', 1000)}", f"TPOT {said('tpot_s', 'ms', 1000)}"]
+    shares = {name.upper(): numbers.get(f"{shape.id}_{name}") for name in ("mbu", "mfu")}
+    words += [f"{name} {share:.0%}" for name, share in shares.items() if share is not None]
+    return f"{shape.id}: {', '.join(words)}"
 
 
-def _tpot_s(request: Request) -> float:
-    return (request.end_s - request.ttft_s) / max((request.tokens or 0) - 1, 1)
-
-
-def _mean(sample: list[float]) -> float:
-    return float(np.mean(sample))
-
-
-def _plain(value: float, digits: int) -> str:
+def plain(value: float, digits: int) -> str:
     """Significant digits without an exponent."""
     return f"{value:.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
 
 
-def _sentence(numbers: dict[str, float], concurrency: int) -> str:
-    def with_spread(name: str, scale: float = 1.0) -> str:
-        key = f"{name}_c{concurrency}"
-        return f"{_plain(numbers[key] * scale, 3)} ± {_plain(numbers[key + '_mad'] * scale, 2)}"
-
-    return (
-        f"concurrency {concurrency}: {with_spread('output_tokens_per_s')} output tokens/s, "
-        f"TTFT {with_spread('ttft_s', 1000)} ms, TPOT {with_spread('tpot_s', 1000)} ms, "
-        f"{with_spread('prompt_tokens_per_s')} prompt tokens/s"
-    )
-
-
 def not_asked(cell: Cell) -> str | None:
     """Why a cell is not asked; None where it is."""
-    return None if cell.config.speed_counts else f"speed is not measured in config {cell.config.id!r}"
+    if not cell.config.speed_counts:
+        return f"speed is not measured in config {cell.config.id!r}"
+    return None if cell.device.workload.shapes else f"no load is defined for device {cell.device.id!r}"
 
 
 PROBE = Probe(
     name="throughput",
-    version=1,
+    version=2,
     tier="smoke",
     timing=True,
     order=9,

@@ -67,7 +67,7 @@ def short_number(result: Result) -> str:
         ("prefill_ratio", "{:.2f} x noise"),
         ("decode_ratio", "{:.2f} x noise"),
         ("decode_hard_mismatches", "{:.0f} unexplained"),
-        ("output_tokens_per_s_c1", "{:.1f} tokens/s"),
+        ("D1_output_tokens_per_s", "{:.1f} tokens/s"),
     )
     return next((shape.format(numbers[name]) for name, shape in shapes if name in numbers), "")
 

@@ -136,9 +136,10 @@ def parse_chunk(event: Json) -> Chunk:
     if not event["choices"]:
         return Chunk(prompt_tokens=usage["prompt_tokens"], completion_tokens=usage["completion_tokens"])
     choice = event["choices"][0]
+    ids = choice.get("token_ids")
     return Chunk(
         text=choice["text"],
-        token_ids=tuple(choice.get("token_ids") or ()),
+        token_ids=None if ids is None else tuple(ids),  # none is unknown, and no claim of nothing
         finished=choice["finish_reason"] is not None,
     )
 

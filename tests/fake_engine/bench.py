@@ -17,7 +17,7 @@ from tokenizers import AddedToken, Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from matrix.cells import Cell, Config, Device, FolderSource, Model, Release, Workload
+from matrix.cells import Cell, Config, Device, FolderSource, Model, Release, Shape, Workload
 from matrix.results import Table, Verdict
 from probes.chat.conversations import Conversation
 from probes.chat.renders import Rendered, Renders
@@ -43,10 +43,12 @@ WORKLOAD = Workload(
     decode_sequences=16,
     decode_prompt_length=16,
     decode_tokens=48,
-    speed_prompt_tokens=8,
-    speed_output_tokens=8,
     speed_repeats=2,
-    speed_concurrencies=(1, 2),
+    shapes=(
+        Shape(id="D1", prompt_tokens=8, output_tokens=8),
+        Shape(id="D16", concurrency=2, prompt_tokens=8, output_tokens=8),
+        Shape(id="M", turns=3, prompt_tokens=8, output_tokens=2),
+    ),
 )
 
 CELL = Cell(
@@ -58,7 +60,7 @@ CELL = Cell(
         dtype="bfloat16",
         context_length=512,
     ),
-    device=Device(id="cpu", kind="cpu", accelerators=0, workload=WORKLOAD),
+    device=Device(id="cpu", kind="cpu", accelerators=0, workload=WORKLOAD, canary_tolerance=10.0),
     config=Config(id="default", description="what users run", speed_counts=True),
 )
 
@@ -209,7 +211,7 @@ def verdict_of(
     return probe.judge(measurement, cell)
 
 
-def with_workload(**changes: int | tuple[int, ...]) -> Cell:
+def with_workload(**changes: int | tuple[Shape, ...]) -> Cell:
     """The cell with another workload."""
     workload = msgspec.structs.replace(WORKLOAD, **changes)
     return msgspec.structs.replace(CELL, device=msgspec.structs.replace(CELL.device, workload=workload))

@@ -37,10 +37,11 @@ corpus_length = 64
 decode_sequences = 16
 decode_prompt_length = 16
 decode_tokens = 48
-speed_prompt_tokens = 8
-speed_output_tokens = 8
 speed_repeats = 2
-speed_concurrencies = [1, 2]
+shapes = [
+    { id = "D1", prompt_tokens = 8, output_tokens = 8 },
+    { id = "D16", concurrency = 2, prompt_tokens = 8, output_tokens = 8 },
+]
 """
 DEVICES = f"""
 [[device]]

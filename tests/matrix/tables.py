@@ -49,10 +49,6 @@ corpus_length = 1
 decode_sequences = 1
 decode_prompt_length = 1
 decode_tokens = 1
-speed_prompt_tokens = 1
-speed_output_tokens = 1
-speed_repeats = 1
-speed_concurrencies = [1]
 """,
     "configs.toml": """
 [[config]]

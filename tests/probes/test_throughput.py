@@ -1,4 +1,4 @@
-"""Throughput: the definitions of its numbers, and when there are none."""
+"""Throughput: when there is a speed, when there is none, and what is said of it."""
 
 from __future__ import annotations
 
@@ -8,63 +8,97 @@ from typing import Any
 import msgspec
 import pytest
 
+from matrix.cells import Shape
 from matrix.results import Measurement, Status, Verdict
-from probes import throughput
-from probes.throughput import Request, Round, Throughput
+from probes import loads, throughput
+from probes.loads import COLD, Asked
+from probes.pace import DeviceSpeed, Needs
+from probes.streamed import Streamed
+from probes.throughput import Throughput
 from tests.fake_engine.adapter import fake_engine
 from tests.fake_engine.bench import CELL, WORKLOAD, bench, launched
 
-REQUEST = Request(ttft_s=0.5, end_s=2.0, prompt_tokens=100, usage_tokens=16, id_tokens=16, chunks=16)
+D1 = Shape(id="D1", prompt_tokens=100, output_tokens=16)
+M = Shape(id="M", turns=2, prompt_tokens=100, output_tokens=16)
+ANSWER = Streamed(
+    sent_s=10.0,
+    at_s=tuple(0.5 + 0.1 * i for i in range(16)),
+    tokens=(1,) * 16,
+    counted=True,
+    prompt_tokens=100,
+    usage_tokens=16,
+    id_tokens=16,
+)
+STEADY = msgspec.structs.replace(CELL, device=msgspec.structs.replace(CELL.device, canary_tolerance=0.03))
+DEVICE = DeviceSpeed(bandwidth_bytes_per_s=1e10, flops_per_s=1e12, dtype="float32", by="torch")
+VALUES = Throughput(shapes=(D1,), warm_up_s=1.0, workers=1, clock_s=100.0, wall_s=100.0)
 
 
-def values(*rounds: Round, workers: int = 1) -> Throughput:
-    return Throughput(prompt_tokens=100, output_tokens=16, warm_up_s=1.0, workers=workers, rounds=rounds)
+JUMPED = "the machine's wall clock moved by {} s against its steady one while speed was measured"
+NOTHING: dict[str, Any] = {"at_s": (), "tokens": ()}
 
 
-def judged(what: Throughput) -> Verdict:
-    return throughput.judge(Measurement(values=msgspec.to_builtins(what)), CELL)
+def asked(shape: Shape = D1, repeat: int = 0, turn: int = 0, **changes: Any) -> Asked:
+    answer = msgspec.structs.replace(ANSWER, **changes)
+    return Asked(shape=shape.id, repeat=repeat, turn=turn, answer=answer)
 
 
-def of(**changes: Any) -> Throughput:
-    request = msgspec.structs.replace(REQUEST, **changes)
-    return values(Round(concurrency=1, seconds=2.0, requests=(request,)))
-
-
-def test_speeds_follow_their_definitions() -> None:
-    """TTFT to the first token, TPOT without it, prompt tokens over TTFT, output tokens over the whole round."""
-    numbers = throughput.summary(of())
-    assert numbers["ttft_s_c1"] == 0.5
-    assert numbers["tpot_s_c1"] == pytest.approx(1.5 / 15)
-    assert numbers["prompt_tokens_per_s_c1"] == pytest.approx(200)
-    assert numbers["output_tokens_per_s_c1"] == pytest.approx(8)
-
-
-def test_concurrent_requests_add_up() -> None:
-    """The speed of a round counts the tokens of all its requests over its wall clock."""
-    numbers = throughput.summary(values(Round(concurrency=4, seconds=2.0, requests=(REQUEST,) * 4)))
-    assert numbers["output_tokens_per_s_c4"] == pytest.approx(32)
-
-
-def test_repeats_give_median_and_deviation() -> None:
-    """Of several rounds the median counts, with the median absolute deviation beside it."""
-    rounds = [Round(concurrency=1, seconds=s, requests=(REQUEST,)) for s in (1.0, 2.0, 16.0)]
-    numbers = throughput.summary(values(*rounds))
-    assert numbers["output_tokens_per_s_c1"] == pytest.approx(8)
-    assert numbers["output_tokens_per_s_c1_mad"] == pytest.approx(7)
+def judged(*answers: Asked, **changes: Any) -> Verdict:
+    values = msgspec.structs.replace(VALUES, **changes)
+    tables = loads.to_tables(answers, values.shapes)
+    return throughput.judge(Measurement(values=msgspec.to_builtins(values), tables=tables), STEADY)
 
 
 def test_a_right_count_passes_with_its_numbers() -> None:
-    """Every stream delivered what was asked: PASS, and one clause for each concurrency."""
-    verdict = judged(values(*(Round(concurrency=c, seconds=2.0, requests=(REQUEST,) * c) for c in (1, 4))))
+    """16 tokens in 2 s, the first after 0.5 s: speeds by their definitions, and one clause for the shape."""
+    verdict = judged(asked())
     assert verdict.status is Status.PASS
-    assert verdict.reason.startswith("concurrency 1: 8 ± 0 output tokens/s")
-    assert "; concurrency 4: 32 ± 0 output tokens/s" in verdict.reason
+    assert verdict.reason == "D1: 8 ± 0 output tokens/s, TTFT 500 ± 0 ms, TPOT 100 ± 0 ms"
+    assert verdict.numbers["D1_total_tokens_per_s"] == pytest.approx(116 / 2)
+    assert verdict.numbers["D1_itl_event_p99_s"] == pytest.approx(0.1)
+
+
+def test_repeats_give_median_and_deviation() -> None:
+    """Of several repeats the median counts, with the median absolute deviation beside it."""
+    verdict = judged(*(asked(repeat=i, at_s=(0.5, end), tokens=(1, 15)) for i, end in enumerate((1.0, 2.0, 16.0))))
+    assert verdict.numbers["D1_output_tokens_per_s"] == pytest.approx(8)
+    assert verdict.numbers["D1_output_tokens_per_s_mad"] == pytest.approx(7)
+
+
+def test_what_is_reached_of_the_device_is_told() -> None:
+    """10 MB of a step of 0.1 s at 10 GB/s are 1 %; where operations are the bound, 100 G of 0.5 s at 1 T/s 20 %."""
+    needs = {"D1": Needs(step_bytes=1e7, prefill_flops=1e11)}
+    verdict = judged(asked(), needs=needs, before=DEVICE, after=DEVICE)
+    assert verdict.numbers["D1_mbu"] == pytest.approx(0.01)
+    assert "D1_mfu" not in verdict.numbers
+    assert verdict.reason.endswith("TPOT 100 ± 0 ms, MBU 1%")
+    long = msgspec.structs.replace(D1, bound="flops")
+    verdict = judged(asked(), needs=needs, before=DEVICE, after=DEVICE, shapes=(long,))
+    assert verdict.numbers["D1_mfu"] == pytest.approx(0.2)
+
+
+def test_what_is_not_known_is_told() -> None:
+    """A device or a model that nothing is known of leaves the speed, and says why there is no share of the bound."""
+    verdict = judged(asked(), needs_unknown="what the model needs is not known (why)", device_unknown="no device (why)")
+    assert verdict.status is Status.PASS
+    assert verdict.reason.endswith("; what the model needs is not known (why); no device (why)")
+
+
+def test_a_conversation_tells_cold_from_warm() -> None:
+    """The last turn, of which one half is cached, against a prompt as long of which nothing is."""
+    verdict = judged(
+        asked(M, turn=0, at_s=(0.4,), tokens=(16,)),
+        asked(M, turn=1, at_s=(0.5,), tokens=(16,)),
+        asked(M, turn=COLD, at_s=(1.0,), tokens=(16,)),
+        shapes=(M,),
+    )
+    assert verdict.reason == "M: TTFT 1000 ± 0 ms cold, 500 ± 0 ms warm"
+    assert verdict.numbers["M_warm_over_cold"] == pytest.approx(0.5)
 
 
 def test_company_is_told() -> None:
     """A timing taken beside other workers says so."""
-    what = values(Round(concurrency=1, seconds=2.0, requests=(REQUEST,)), workers=2)
-    assert judged(what).reason.endswith("measured beside 1 other worker(s)")
+    assert judged(asked(), workers=2).reason.endswith("; measured beside 1 other worker(s)")
 
 
 @pytest.mark.parametrize(
@@ -74,28 +108,57 @@ def test_company_is_told() -> None:
         ({"usage_tokens": 7, "id_tokens": 7}, "generated 7 tokens where exactly 16 were asked for"),
         ({"usage_tokens": 7, "id_tokens": None}, "generated 7 tokens where exactly 16 were asked for"),
         ({"usage_tokens": None, "id_tokens": 17}, "generated 17 tokens where exactly 16 were asked for"),
+        ({"usage_tokens": 0, "id_tokens": 0, **NOTHING}, "generated 0 tokens where exactly 16 were asked for"),
     ],
 )
 def test_a_wrong_count_fails(changes: dict[str, Any], sentence: str) -> None:
     """Usage against ids, and either against what was asked."""
-    verdict = judged(of(**changes))
+    verdict = judged(asked(**changes))
     assert verdict.status is Status.FAIL
     assert verdict.reason == sentence
 
 
 def test_an_unknown_count_is_undecided() -> None:
-    """A stream with neither ids nor usage gives no speed: chunks are no tokens."""
-    verdict = judged(of(usage_tokens=None, id_tokens=None))
+    """A stream with neither ids nor usage gives no speed: events are no tokens."""
+    verdict = judged(asked(usage_tokens=None, id_tokens=None, counted=False))
     assert verdict.status is Status.UNDECIDED
     assert verdict.numbers == {}
 
 
-def test_every_round_is_measured(tmp_path: Path) -> None:
-    """So many repeats at each concurrency, each request with the tokens that were asked for; warm-up left out."""
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"wall_s": 103.0}, JUMPED.format("+3.00")),
+        ({"wall_s": 40.0}, JUMPED.format("-60.00")),
+        (
+            {"before": DEVICE, "after": msgspec.structs.replace(DEVICE, bandwidth_bytes_per_s=9e9)},
+            "the device's own bandwidth moved by -10% while speed was measured, more than the 3% that are usual on it",
+        ),
+    ],
+)
+def test_a_disturbed_night_is_no_news(changes: dict[str, Any], sentence: str) -> None:
+    """A clock that jumps, or a device that was slower after than before: our ERROR, and no number."""
+    verdict = judged(asked(), **changes)
+    assert (verdict.status, verdict.reason, verdict.numbers) == (Status.ERROR, sentence, {})
+
+
+def test_a_token_that_comes_all_at_once_divides_by_nothing() -> None:
+    """One event with every token: no TPOT, no ITL, and that is said."""
+    verdict = judged(asked(at_s=(0.5,), tokens=(16,)))
+    assert verdict.reason == "D1: 32 ± 0 output tokens/s, TTFT 500 ± 0 ms, TPOT unknown"
+    assert not any("tpot" in name or "itl" in name for name in verdict.numbers)
+
+
+def test_every_shape_is_measured(tmp_path: Path) -> None:
+    """So many repeats of each shape, each answer with the tokens that were asked for; warm-up left out."""
     with launched(fake_engine("healthy"), tmp_path) as server:
-        found = msgspec.convert(throughput.measure(server, CELL, bench()).values, Throughput)
-    assert [round.concurrency for round in found.rounds] == [1, 1, 2, 2]
-    requests = [request for round in found.rounds for request in round.requests]
-    assert {request.tokens for request in requests} == {WORKLOAD.speed_output_tokens}
-    assert {request.prompt_tokens for request in requests} == {WORKLOAD.speed_prompt_tokens}
-    assert all(0 < request.ttft_s <= request.end_s for request in requests)
+        found = throughput.measure(server, CELL, bench())
+    values = msgspec.convert(found.values, Throughput)
+    answers = loads.from_tables(found.tables, values.shapes)
+    places = [(one.repeat, one.shape, one.turn) for one in answers]
+    d1, d16, m = [("D1", 0)], [("D16", 0)] * 2, [("M", 0), ("M", 1), ("M", 2), ("M", COLD)]
+    assert places == [(repeat, *place) for repeat in range(WORKLOAD.speed_repeats) for place in (*d1, *d16, *m)]
+    wanted = {shape.id: shape.output_tokens for shape in WORKLOAD.shapes}
+    assert all(one.answer.total == wanted[one.shape] for one in answers)
+    assert [one.answer.prompt_tokens for one in answers[:7]] == [8, 8, 8, 8, 16, 24, 24]
+    assert throughput.judge(found, CELL).status is Status.PASS

@@ -55,10 +55,8 @@ corpus_length = 64
 decode_sequences = 8
 decode_prompt_length = 32
 decode_tokens = 16
-speed_prompt_tokens = 32
-speed_output_tokens = 8
 speed_repeats = 2
-speed_concurrencies = [1, 2]
+shapes = [{ id = "D1", prompt_tokens = 32, output_tokens = 8 }]
 """
 """A real engine decodes some ten tokens a second on a small machine; what is rehearsed here is the loop around it."""
 

@@ -26,6 +26,7 @@ from tests.fake_engine.bench import (
     COVERAGE,
     ENVIRONMENT,
     MARK,
+    WORKLOAD,
     bench,
     heed_interrupts,
     launched,
@@ -193,7 +194,7 @@ def test_a_segmentation_fault_while_serving_is_a_crash(tmp_path: Path) -> None:
 
 def test_dying_in_the_middle_of_a_stream_is_a_crash(tmp_path: Path) -> None:
     """An exit code beats a report: a stream that ends with its server is a crash, not a broken protocol."""
-    alone = with_workload(speed_concurrencies=(1,))
+    alone = with_workload(shapes=WORKLOAD.shapes[:1])
     verdict = verdict_of(throughput.PROBE, fake_engine("die-midway=1"), tmp_path, cell=alone)
     assert verdict.status is Status.CRASH
     assert verdict.reason == f"exited with code 1 while serving: {CRIED}"
