@@ -11,7 +11,7 @@ import typer
 
 from commands.options import NightOption, ResultsOption, SiteOption, SummaryOption, err, out, refuse, summarise
 from matrix.results import write_bytes
-from probes import arbitrate
+from probes import arbitrate, comparison
 from reports import collect as collecting
 from reports import markdown, microscope, outcome, render, store
 from reports import site as sites
@@ -32,10 +32,15 @@ def collect(
     """Bring the results of a night's jobs together. Nothing is overwritten, and doing it twice changes nothing.
 
     First, engines that the reference accuses are compared with each other, across jobs: where those of different
-    lineage agree, their results say REF-SUSPECT instead.
+    lineage agree, their results say REF-SUSPECT instead. And speeds are compared: with a control in the same engine,
+    and with the best engine of the same model.
     """
     for doubted in arbitrate.arbitrate(sorted(incoming.glob("*")), engine_registry.engines()):
         out.print(f"{doubted.cell_id}: REF-SUSPECT: {doubted.verdict.reason}", markup=False, highlight=False)
+    for paced in comparison.compare(sorted(incoming.glob("*"))):
+        if paced.verdict.status.blames_engine:
+            status, reason = paced.verdict.status.value, paced.verdict.reason
+            out.print(f"{paced.cell_id}: {status}: {reason}", markup=False, highlight=False)
     done = collecting.collect(incoming, results)
     summarise(summary, summaries.collected(done))
     out.print(f"{done.new} new files, {done.known} known already", highlight=False)

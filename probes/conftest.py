@@ -14,7 +14,7 @@ from matrix.cells import Cell
 from matrix.errors import WrongInput
 from matrix.plan import Planned
 from matrix.results import Measurement, Result, Status, Verdict, write_measurement, write_result
-from probes import arbitrate, workers
+from probes import arbitrate, comparison, workers
 from probes.probe import Probe
 from probes.session import Options, Session, Up, new_run_id
 from probes.stopwatch import Stopwatch
@@ -227,6 +227,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     _write_unrun(run)
     arbitrate.arbitrate([run.run], run.engines)
+    comparison.compare([run.run])
     found = store.read_run(run.run)
     Path(config.getoption("--junit")).write_text(junit.render(found.results))
     reap.reap_run(run.run.name)
