@@ -51,7 +51,8 @@ def main(names: list[str]) -> None:
             lock(source)
     if not names:
         project = PACKAGED.parent / "pyproject.toml"
-        _compile("--universal", "--extra", "dev", str(project), "-o", str(HARNESS))
+        overrides = ("--overrides", str(HARNESS.with_suffix(".overrides.txt")))
+        _compile("--universal", "--extra", "dev", *overrides, str(project), "-o", str(HARNESS))
 
 
 if __name__ == "__main__":

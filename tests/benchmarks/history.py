@@ -1,0 +1,167 @@
+"""How well steps in generated histories are found: `make bench-history` writes docs/regressions.md."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from matrix.cells import Record
+from reports import history, markdown
+from reports.history import Change, Night
+
+PAGE = Path(__file__).parents[2] / "docs" / "regressions.md"
+FIRST = dt.date(2026, 1, 1)
+HISTORIES = 200
+"""Of each kind, length and noise."""
+LENGTHS = (12, 40, 90)
+NOISES = (0.01, 0.02, 0.04)
+"""Standard deviations from night to night, relative."""
+CARRIED = 0.6
+"""Correlation of a wandering night with the one before it."""
+OUTLIER = 0.7
+"""What an outlier is multiplied by."""
+
+Floats = npt.NDArray[np.float64]
+Random = np.random.Generator
+
+
+class Planted(Record, frozen=True, kw_only=True):
+    """A kind of history."""
+
+    name: str
+    shape: Callable[[int], Floats]
+    """Speeds without noise, by the number of nights."""
+    back: int | None = None
+    """Nights from the end at which it steps; None: it does not."""
+    outliers: int = 0
+    wanders: bool = False
+
+    def found(self, changes: Sequence[Change], nights: int) -> tuple[bool, bool, int]:
+        """Whether the step was found within a night, and on the night itself, and how many others were."""
+        if self.back is None:
+            return False, False, len(changes)
+        day = FIRST + dt.timedelta(nights - self.back)
+        near = [change for change in changes if abs((change.day - day).days) <= 1]
+        return bool(near), any(change.day == day for change in near), len(changes) - len(near)
+
+
+def step(by: float, back: int) -> Callable[[int], Floats]:
+    """Flat, and from so many nights before the end on another speed."""
+    return lambda nights: np.where(np.arange(nights) < nights - back, 1.0, 1.0 + by)
+
+
+def flat(nights: int) -> Floats:
+    """The same speed every night."""
+    return np.ones(nights)
+
+
+def drift(nights: int) -> Floats:
+    """15 % lost, night by night."""
+    return np.linspace(1.0, 0.85, nights)
+
+
+KINDS = (
+    Planted(name="nothing", shape=flat),
+    Planted(name="nothing, noise carried from night to night", shape=flat, wanders=True),
+    Planted(name="one outlier of \N{MINUS SIGN}30 %", shape=flat, outliers=1),
+    Planted(name="two outliers of \N{MINUS SIGN}30 %", shape=flat, outliers=2),
+    *(
+        Planted(name=f"a step of {percent}, {back} nights ago", shape=step(by, back), back=back)
+        for by, back in ((-0.06, 8), (-0.1, 8), (-0.1, 3), (-0.2, 3), (-0.2, 2), (0.2, 3))
+        for percent in [f"{by:+.0%}".replace("-", "\N{MINUS SIGN}")]
+    ),
+    Planted(name="a drift of \N{MINUS SIGN}15 %", shape=drift),
+)  # fmt: skip
+
+
+class Score(Record, frozen=True, kw_only=True):
+    """What came of the histories of one kind, length and noise."""
+
+    kind: str
+    nights: int
+    noise: float
+    steps: int
+    near: int
+    exact: int
+    histories_with_others: int
+
+
+def generate(kind: Planted, nights: int, noise: float, random: Random) -> list[Night]:
+    """One history."""
+    errors = random.normal(0.0, noise, nights)
+    if kind.wanders:
+        for night in range(1, nights):  # scaled, so that the spread stays what it was
+            errors[night] = CARRIED * errors[night - 1] + np.sqrt(1 - CARRIED**2) * errors[night]
+    speeds = 100.0 * kind.shape(nights) * np.exp(errors)
+    speeds[random.choice(nights, kind.outliers, replace=False)] *= OUTLIER
+    return [Night(day=FIRST + dt.timedelta(i), speed=float(speed), setting={}) for i, speed in enumerate(speeds)]
+
+
+def score(kind: Planted, nights: int, noise: float, histories: int) -> Score:
+    """Many histories; `suspicious` is no verdict and counts as nothing found."""
+    found = []
+    for seed in range(histories):
+        told = history.changes(generate(kind, nights, noise, np.random.default_rng((seed, nights))))
+        found.append(kind.found([change for change in told if change.kind != "suspicious"], nights))
+    return Score(
+        kind=kind.name,
+        nights=nights,
+        noise=noise,
+        steps=histories if kind.back is not None else 0,
+        near=sum(near for near, _, _ in found),
+        exact=sum(exact for _, exact, _ in found),
+        histories_with_others=sum(others > 0 for _, _, others in found),
+    )
+
+
+def scores(histories: int) -> Iterator[Score]:
+    """All of them."""
+    for kind, nights, noise in product(KINDS, LENGTHS, NOISES):
+        if kind.back is None or kind.back < nights // 2:
+            yield score(kind, nights, noise, histories)
+
+
+def document(found: Sequence[Score], histories: int, day: dt.date) -> str:
+    """The page."""
+    head = ("history", "nights", "noise", "step found", "on its very night", "histories with a false alarm")
+    lines = [
+        "# Steps in speed: how well they are found",
+        "",
+        f"Generated by `make bench-history` on {day}: {histories} histories of each kind, with noise of the",
+        "given standard deviation from night to night. A step counts as found within one night of where it was",
+        "planted; whatever else is named is a false alarm. A drift has no night, so every step named in it is counted",
+        "as a false alarm, though it is none.",
+        f"Below {history.GROWN} nights the rule for young cells speaks, and it names slower speeds only.",
+        "",
+        markdown.row(head),
+        markdown.row(["---"] * len(head)),
+        *(markdown.row(_cells(one, histories)) for one in found),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _cells(one: Score, histories: int) -> list[str]:
+    near, exact = (f"{count / one.steps:.1%}" if one.steps else "" for count in (one.near, one.exact))
+    return [one.kind, str(one.nights), f"{one.noise:.0%}", near, exact, f"{one.histories_with_others / histories:.1%}"]
+
+
+def main(words: Sequence[str]) -> None:
+    """Print the table and write the page."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.history", description=__doc__)
+    parser.add_argument("--histories", type=int, default=HISTORIES)
+    parser.add_argument("--page", type=Path, default=PAGE)
+    options = parser.parse_args(words)
+    text = document(list(scores(options.histories)), options.histories, dt.datetime.now(dt.UTC).date())
+    options.page.write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
