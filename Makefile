@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROFILE ?= quick
 
-.PHONY: grid test lint setup lock clean microscope bench-costs bench-runners bench-reference bench-verdict bench-mutation bench-faults
+.PHONY: grid test lint setup lock clean microscope bench-costs bench-runners bench-reference bench-verdict bench-mutation bench-faults bench-client bench-history bench-cross-check
 
 grid: setup
 	$(BIN)/readiness run --profile $(PROFILE) --launcher venv
@@ -64,6 +64,18 @@ bench-mutation: setup
 # ARGUMENTS="--only mechanisms" ends in minutes); writes docs/fault-coverage.md.
 bench-faults: setup
 	$(BIN)/python -m tests.benchmarks.faults $(ARGUMENTS)
+
+# Our client and others against a server that logs what it sent (ten minutes; an idle machine); writes docs/client.md.
+bench-client: setup
+	$(BIN)/python -m tests.benchmarks.client
+
+# Our client and GuideLLM in turns on real engines (half an hour); writes docs/cross-check.md.
+bench-cross-check: setup
+	$(BIN)/python -m tests.benchmarks.client.cross_check
+
+# Steps, drifts and outliers planted in generated histories of speeds (minutes); writes docs/regressions.md.
+bench-history: setup
+	$(BIN)/python -m tests.benchmarks.history
 
 clean:
 	rm -rf $(VENV) site junit.xml .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -18,21 +18,17 @@ from matrix.results import (
     SchemaError,
     Status,
     Table,
-    Verdict,
     read_measurement,
-    read_result,
     write_result,
 )
 from probes import noise_floor
+from probes.answers import ALONE, judged_alone, newest
 from probes.noise_floor import Ints, TokenLogprobs, arbitration
 from probes.noise_floor.arbitration import Agreement, Suspicion
 from runners.engine import Engine
 
 CORRECTNESS = "correctness"
 LOADING = "loading"
-
-ALONE = "judged alone"
-"""The name in a verdict's evidence of what it was before."""
 
 ACCUSES = (Status.FAIL, Status.DEGRADED)
 
@@ -59,28 +55,10 @@ def arbitrate(runs: Iterable[Path], engines: Mapping[str, Engine]) -> list[Resul
     hand; one of text alone says too little to be compared.
     """
     groups: dict[tuple[str, ...], list[Accused]] = {}
-    for run, result in _newest(runs):
+    for run, result in newest(runs, CORRECTNESS):
         if result.verdict.status in ACCUSES and (found := _read(run, result)) is not None:
             groups.setdefault(_place(result), []).append(found)
     return [result for group in groups.values() for result in _arbitrated(group, engines)]
-
-
-def judged_alone(verdict: Verdict) -> str:
-    """Status and sentence of a verdict, before any other engine was looked at."""
-    return verdict.evidence.get(ALONE, f"{verdict.status.value}: {verdict.reason}")
-
-
-def _newest(runs: Iterable[Path]) -> list[tuple[Path, Result]]:
-    """The newest readable answer of each cell, and its run."""
-    found = []
-    for run in runs:
-        for path in sorted(run.glob(f"*/{CORRECTNESS}.result.json")):
-            try:
-                found.append((run, read_result(path)))
-            except SchemaError:
-                continue  # whoever reports on the run names it
-    found.sort(key=lambda one: one[1].provenance.started_at)
-    return list({result.cell_id: (run, result) for run, result in found if result.verdict.status.measured}.values())
 
 
 def _place(result: Result) -> tuple[str, ...]:

@@ -23,8 +23,9 @@ import numpy.typing as npt
 from scipy import stats
 
 from matrix.cells import Record
-from matrix.results import Result, SchemaError, Status, Verdict, read_measurement, read_result, write_result
+from matrix.results import Result, SchemaError, Status, Verdict, read_measurement, write_result
 from probes import loads, pace
+from probes.answers import ALONE, judged_alone, newest
 from probes.throughput import PROBE, Throughput
 
 Floats = npt.NDArray[np.float64]
@@ -34,15 +35,15 @@ SLOW = 0.5
 """Substantially slower: half the speed or less."""
 DEGRADED = 0.8
 
+RHO = "_rho_"
+"""In the names of the ratios among a verdict's numbers."""
+
 SIMILAR = 4.0
 """Times more or fewer bytes per step that a control may move."""
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 SEED = 20260101
-
-ALONE = "judged alone"
-"""The name in a verdict's evidence of what it was before."""
 
 
 class Paced(Record, frozen=True, kw_only=True):
@@ -95,7 +96,7 @@ class Ratio(Record, frozen=True, kw_only=True):
 
 def compare(runs: Iterable[Path]) -> list[Result]:
     """Rewrite, in the folders of some runs, the verdicts on speed; returns them. The newest answer of a cell counts."""
-    found = [paced for run, result in _newest(runs) if (paced := _read(run, result)) is not None]
+    found = [paced for run, result in newest(runs, PROBE.name) if (paced := _read(run, result)) is not None]
     return [_rewritten(one, ratios(one, found)) for one in found]
 
 
@@ -162,13 +163,13 @@ def judged(alone: Verdict, found: Sequence[Ratio]) -> Verdict:
     status = min((ratio.status for ratio in found), key=order.index)
     word = {Status.FAIL: "SLOW", Status.DEGRADED: "DEGRADED", Status.PASS: "OK"}[status]
     shown = [ratio for ratio in found if ratio.status is status]
-    numbers = {f"{ratio.shape}_rho_{ratio.of}": ratio.value for ratio in found}
+    numbers = {f"{ratio.shape}{RHO}{ratio.of}": ratio.value for ratio in found}
     return msgspec.structs.replace(
         alone,
         status=status,
         reason=f"{word}: {'; '.join(ratio.sentence for ratio in shown)}; {alone.reason}",
         numbers={**alone.numbers, **numbers},
-        evidence={**alone.evidence, ALONE: alone.reason},
+        evidence={**alone.evidence, ALONE: judged_alone(alone)},
     )
 
 
@@ -184,19 +185,9 @@ def alone(verdict: Verdict) -> Verdict:
     if ALONE not in verdict.evidence:
         return verdict
     evidence = {name: text for name, text in verdict.evidence.items() if name != ALONE}
-    return msgspec.structs.replace(verdict, status=Status.PASS, reason=verdict.evidence[ALONE], evidence=evidence)
-
-
-def _newest(runs: Iterable[Path]) -> list[tuple[Path, Result]]:
-    found = []
-    for run in runs:
-        for path in sorted(run.glob(f"*/{PROBE.name}.result.json")):
-            try:
-                found.append((run, read_result(path)))
-            except SchemaError:
-                continue  # whoever reports on the run names it
-    found.sort(key=lambda one: one[1].provenance.started_at)
-    return list({result.cell_id: (run, result) for run, result in found if result.verdict.status.measured}.values())
+    status, _, reason = verdict.evidence[ALONE].partition(": ")
+    numbers = {name: value for name, value in verdict.numbers.items() if RHO not in name}
+    return msgspec.structs.replace(verdict, status=Status(status), reason=reason, numbers=numbers, evidence=evidence)
 
 
 def _place(result: Result) -> tuple[str, ...]:
@@ -205,8 +196,11 @@ def _place(result: Result) -> tuple[str, ...]:
 
 
 def _read(run: Path, result: Result) -> Paced | None:
-    """The speeds of a cell that was judged right alone; None for others, and where the measurement is not at hand."""
-    if alone(result.verdict).status is not Status.PASS or result.measurement is None:
+    """The speeds of a cell that was judged right alone; None for others, and where the measurement is not at hand.
+
+    A build that runs on stand-ins of ours is not as fast or slow as its engine, and is compared with nothing.
+    """
+    if result.cell.build == "patched" or alone(result.verdict).status is not Status.PASS or result.measurement is None:
         return None
     try:
         found = read_measurement(run / result.cell_id / result.measurement)

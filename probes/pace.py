@@ -87,6 +87,14 @@ def _percentile(gaps: Sequence[np.ndarray], percent: int) -> float | None:
     return float(np.percentile(whole, percent)) if len(whole) else None
 
 
+def cost(found: Mapping[str, list[float]], price_per_hour: float | None) -> dict[str, list[float]]:
+    """US dollars per million generated tokens of each repeat, where the device has a price and a load a rate."""
+    rates = found.get("output_tokens_per_s", ())
+    if price_per_hour is None or not rates:
+        return {}
+    return {"usd_per_million_output_tokens": [price_per_hour / 3600 / rate * 1e6 for rate in rates if rate > 0]}
+
+
 def middle(values: Sequence[float]) -> tuple[float, float]:
     """Median and median absolute deviation."""
     centre = float(np.median(values))

@@ -8,7 +8,7 @@ from pathlib import Path
 from matrix.cells import Record
 from matrix.errors import WrongInput
 from matrix.results import Result, Verdict, read_measurement
-from probes import arbitrate
+from probes.answers import judged_alone
 from probes.probe import Probe
 
 
@@ -20,8 +20,8 @@ class Rejudged(Record, frozen=True, kw_only=True):
 
     @property
     def same(self) -> bool:
-        """True where status and sentence are what they were, before other engines cast doubt on the reference."""
-        return arbitrate.judged_alone(self.result.verdict) == arbitrate.judged_alone(self.verdict)
+        """True where status and sentence are what they were, before it was compared with other cells."""
+        return judged_alone(self.result.verdict) == judged_alone(self.verdict)
 
 
 def rejudge(run: Path, result: Result, probes: Mapping[str, Probe]) -> Rejudged | None:

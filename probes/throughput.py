@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from matrix.cells import Cell, Record, Shape
+from matrix.cells import Cell, Device, Record, Shape
 from matrix.errors import ReadinessError
 from matrix.results import Measurement, Status, Verdict
 from probes import loads, pace
@@ -29,6 +29,9 @@ from probes.roofline.work import Work, work
 from runners.engine import Server
 
 ITEMSIZE = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+KIND = ("name", "driver_version")
+"""Of a device's state what stays the same while it is measured."""
 
 CLOCKS_APART_S = 0.1
 CLOCKS_APART = 0.01
@@ -133,12 +136,14 @@ def judge(measurement: Measurement, cell: Cell) -> Verdict:
         return Verdict(status=Status.UNDECIDED, reason="the stream says neither token ids nor usage: tokens unknown")
     if (disturbed := disturbance(values, cell)) is not None:
         return Verdict(status=Status.ERROR, reason=disturbed)
-    numbers = {"warm_up_s": values.warm_up_s, **dict(_numbers(values, asked))}
+    numbers = {"warm_up_s": values.warm_up_s, **dict(_numbers(values, asked, cell.device))}
     sentences = [_sentence(shape, numbers) for shape in values.shapes]
-    unknown = [text for text in (values.needs_unknown, values.device_unknown) if text]
+    sentences += [text for text in (_device_sentence(values, cell.device), values.needs_unknown) if text]
+    if cell.build == "patched":
+        sentences.append("not compared, for it runs on stand-ins of ours")
     if values.workers > 1:
-        unknown.append(f"measured beside {values.workers - 1} other worker(s)")
-    return Verdict(status=Status.PASS, reason="; ".join((*sentences, *unknown)), numbers=numbers)
+        sentences.append(f"measured beside {values.workers - 1} other worker(s)")
+    return Verdict(status=Status.PASS, reason="; ".join(sentences), numbers=numbers, evidence=_evidence(values))
 
 
 def miscounted(one: Asked, wanted: int) -> str | None:
@@ -167,13 +172,15 @@ def disturbance(values: Throughput, cell: Cell) -> str | None:
     return None
 
 
-def _numbers(values: Throughput, asked: Sequence[Asked]) -> Iterator[tuple[str, float]]:
+def _numbers(values: Throughput, asked: Sequence[Asked], device: Device) -> Iterator[tuple[str, float]]:
     if values.before is not None:
         yield "device_bandwidth_bytes_per_s", values.before.bandwidth_bytes_per_s
         yield "device_flops_per_s", values.before.flops_per_s
     for shape in values.shapes:
         found = pace.samples(asked, shape)
         found |= pace.utilisation(found, shape, values.needs.get(shape.id), values.before)
+        found |= {"speed_per_s": speeds} if (speeds := pace.speed(found, shape)) else {}
+        found |= pace.cost(found, device.price_per_hour)
         for name, sample in found.items():
             centre, spread = pace.middle(sample)
             yield f"{shape.id}_{name}", centre
@@ -193,7 +200,34 @@ def _sentence(shape: Shape, numbers: dict[str, float]) -> str:
     words += [f"TTFT {said('ttft_s', 'ms', 1000)}", f"TPOT {said('tpot_s', 'ms', 1000)}"]
     shares = {name.upper(): numbers.get(f"{shape.id}_{name}") for name in ("mbu", "mfu")}
     words += [f"{name} {share:.0%}" for name, share in shares.items() if share is not None]
+    cost = numbers.get(f"{shape.id}_usd_per_million_output_tokens")
+    words += [] if cost is None else [f"${plain(cost, 3)} per million output tokens"]
     return f"{shape.id}: {', '.join(words)}"
+
+
+def _device_sentence(values: Throughput, device: Device) -> str:
+    """What the device did, beside what its maker says where that is known."""
+    if values.before is None:
+        return values.device_unknown
+    rates = (
+        (values.before.bandwidth_bytes_per_s / 1e9, device.datasheet_bytes_per_s, 1e9, "GB/s"),
+        (values.before.flops_per_s / 1e12, device.datasheet_flops_per_s, 1e12, f"TFLOP/s in {values.before.dtype}"),
+    )
+    said = [
+        f"{plain(rate, 3)} {unit}" + (f" (datasheet: {plain(sheet / scale, 3)})" if sheet else "")
+        for rate, sheet, scale, unit in rates
+    ]
+    return f"the device does {' and '.join(said)}"
+
+
+def _evidence(values: Throughput) -> dict[str, str]:
+    """What the device is, and how warm and fast it was before and after."""
+    if values.before is None or values.after is None:
+        return {}
+    before, after = values.before, values.after
+    kind = ", ".join([*(before.state[name] for name in KIND if name in before.state), f"measured with {before.by}"])
+    moved = [f"{name}: {before.state[name]}, then {after.state.get(name)}" for name in before.state if name not in KIND]
+    return {"device": kind} | ({"clocks": "\n".join(moved)} if moved else {})
 
 
 def plain(value: float, digits: int) -> str:

@@ -13,12 +13,15 @@ from reports.store import Standing
 LEVELS = ("absent", "loads", "runs", "right", "robust", "ready")
 RIGHT = LEVELS.index("right")
 ROBUST = LEVELS.index("robust")
+READY = LEVELS.index("ready")
 MAKE_ROBUST = ("state", "batch", "context")
 """The probes that ask whether it stays right when chunked and cached, batched, and past every context breakpoint."""
 MAKE_RIGHT = ("correctness", "quantized")
 """Which of them is asked is the config's matter; the other is skipped."""
-MAKES_READY = "protocol"
-UNMEASURED_NEXT = "no probe yet judges its speed"
+MAKE_READY = ("protocol", "throughput")
+"""The probes that ask whether it serves as clients expect, and is not slow."""
+COMPARED = "_rho_"
+"""In the names of a speed's numbers: it was held against a control, or against another engine."""
 
 FRESH_NIGHTS = 3
 """A square older than this fades."""
@@ -47,7 +50,9 @@ class Square(Record, frozen=True, kw_only=True):
 
     @property
     def blocks(self) -> str:
-        """What `blocked_by` stands before, in words."""
+        """What `blocked_by` stands before, in words; of the highest level, that nothing does."""
+        if self.level == READY:
+            return "nothing is left to earn"
         return "why" if self.level is None else f"before level {self.level + 1}, {LEVELS[self.level + 1]}"
 
     @property
@@ -136,20 +141,39 @@ def _level(results: tuple[Result, ...]) -> tuple[int | None, str]:
         return 2, _why(wrong)
     asked_for = {probe: [r for r in results if r.probe == probe] for probe in MAKE_ROBUST}
     shaky = [r for found in asked_for.values() for r in found if r.verdict.status is not Status.PASS]
-    blamed = [r for r in results if r.verdict.status.blames_engine and r.probe != MAKES_READY]
+    blamed = [r for r in results if r.verdict.status.blames_engine and not _merely_unready(r)]
     if shaky or blamed:
         return RIGHT, _why(blamed or shaky)
     unasked = [probe for probe, found in asked_for.items() if not found]
-    return (RIGHT, f"{unasked[0]} was not asked") if unasked else (ROBUST, _before_ready(results))
+    if unasked:
+        return RIGHT, f"{unasked[0]} was not asked"
+    blocked_by = _before_ready(results)
+    return (ROBUST, blocked_by) if blocked_by else (READY, "")
+
+
+def _merely_unready(result: Result) -> bool:
+    """True where it is slow or breaks the protocol; a crash is more than that."""
+    return result.probe in MAKE_READY and result.verdict.status in (Status.FAIL, Status.DEGRADED)
 
 
 def _before_ready(results: tuple[Result, ...]) -> str:
-    """What stands between robust and ready."""
-    talked = [r for r in results if r.probe == MAKES_READY]
-    unheld = [r for r in talked if r.verdict.status is not Status.PASS]
+    """What stands between robust and ready; empty where nothing does."""
+    last = [r for r in results if r.probe in MAKE_READY and not _without_speed(r)]
+    unheld = [r for r in last if r.verdict.status is not Status.PASS]
     if unheld:
         return _why(unheld)
-    return UNMEASURED_NEXT if talked else f"{MAKES_READY} was not asked"
+    unasked = set(MAKE_READY) - {r.probe for r in last}
+    if unasked:
+        return f"{min(unasked)} was not asked"
+    timed = [r.verdict for r in last if r.probe == "throughput"]
+    if not any(COMPARED in name for verdict in timed for name in verdict.numbers):
+        return "its speed could be compared with nothing: no control of its size and no other engine in the run"
+    return ""
+
+
+def _without_speed(result: Result) -> bool:
+    """True in configs in which speed is not asked for."""
+    return result.probe == "throughput" and not result.cell.config.speed_counts
 
 
 def _answered(result: Result) -> bool:

@@ -11,9 +11,10 @@ from jinja2 import Environment
 
 from matrix.cells import Record
 from matrix.results import Result, Status, write_bytes, write_json
-from reports import mutation, nights, templating
+from reports import mutation, nights, speeds, templating
 from reports.grid import FRESH_NIGHTS, LEVELS, Grid, Square, age_nights, grid
 from reports.nights import Brought
+from reports.speeds import Changed
 from reports.store import Store, standing
 
 SCHEMA_VERSION = 1
@@ -48,6 +49,8 @@ class Page(Record, frozen=True, kw_only=True):
     grid: Grid
     nights: tuple[Brought, ...]
     """Newest first."""
+    changes: tuple[Changed, ...]
+    """Of speeds, newest first."""
     left_out: dict[str, str]
     """Of the newest night: reasons by cell."""
     problems: tuple[str, ...]
@@ -70,6 +73,7 @@ def page(store: Store, *, made_at: dt.datetime) -> Page:
         made_at=made_at,
         grid=grid(standing(store.results)),
         nights=tuple(nights.last(store.nights, store.results, made_at.astimezone(dt.UTC).date())),
+        changes=tuple(speeds.changed(store.results)),
         left_out=store.nights[-1].left_out if store.nights else {},
         problems=store.problems,
     )
@@ -86,7 +90,7 @@ def write(store: Store, folder: Path, *, made_at: dt.datetime) -> Path:
     for square in shown.grid.squares:
         for results in _by_cell(square.results):
             later = [result for result in square.later if result.cell_id == results[0].cell_id]
-            text = _cell_page(environment, store, square, results, later)
+            text = _cell_page(environment, store, shown.changes, square, results, later)
             write_bytes(folder / cell_page(results[0].cell_id), text.encode())
     write_json(folder / "grid.json", published(shown))
     return folder / "index.html"
@@ -107,6 +111,7 @@ def published(shown: Page) -> dict[str, object]:
         "levels": LEVELS,
         "alerts": shown.alerts,
         "nights": shown.nights,
+        "speed_changes": shown.changes,
         "left_out": shown.left_out,
         "squares": squares,
         "mutation_score": mutation.measured(),
@@ -154,9 +159,20 @@ def _by_cell(results: Sequence[Result]) -> list[list[Result]]:
 
 
 def _cell_page(
-    environment: Environment, store: Store, square: Square, results: Sequence[Result], later: Sequence[Result]
+    environment: Environment,
+    store: Store,
+    changes: Sequence[Changed],
+    square: Square,
+    results: Sequence[Result],
+    later: Sequence[Result],
 ) -> str:
     newest = max([*results, *later], key=lambda result: result.provenance.started_at)
+    own = speeds.series_of(newest)
     return environment.get_template("cell.html.j2").render(
-        square=square, results=results, later=later, newest=newest, log_tail=store.log_tail(newest)
+        square=square,
+        results=results,
+        later=later,
+        newest=newest,
+        changes=[one for one in changes if one.series in own],
+        log_tail=store.log_tail(newest),
     )

@@ -11,10 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrix.cells import Control
-from matrix.results import Result, Status, Verdict
-from probes import comparison
+from matrix.cells import Control, Shape
+from matrix.results import Measurement, Result, Status, Verdict, read_result, write_measurement, write_result
+from probes import comparison, loads, throughput
 from probes.comparison import Paced, Ratio, interval, judged, ratios
+from probes.loads import Asked
+from probes.rejudge import rejudge
+from probes.streamed import Streamed
+from probes.throughput import Throughput
 from tests.reports.samples import cell, result
 
 By = Mapping[str, Sequence[float]]
@@ -132,3 +136,68 @@ def test_an_interval_holds_its_ratio_and_turns_over_with_it(mine: list[float], t
 def test_equal_repeats_have_no_spread() -> None:
     """Nothing to resample."""
     assert interval([2.0] * 5, [4.0] * 5) == (0.5, 0.5)
+
+
+# --- of files -------------------------------------------------------------------------------------------------
+
+D1 = Shape(id="D1", prompt_tokens=8, output_tokens=8)
+
+
+def put(run: Path, engine: str, tpot_s: float, **changes: str) -> Path:
+    """Measure an engine at this pace, judge it as a run does, and store both."""
+    place = cell(engine)
+    workload = msgspec.structs.replace(place.device.workload, shapes=(D1,))
+    place = msgspec.structs.replace(
+        place,
+        device=msgspec.structs.replace(place.device, workload=workload),
+        release=msgspec.structs.replace(place.release, **changes),
+    )
+    answer = Streamed(
+        sent_s=0.0, at_s=tuple(0.5 + tpot_s * i for i in range(8)), tokens=(1,) * 8, counted=True,
+        prompt_tokens=8, usage_tokens=8, id_tokens=8,
+    )  # fmt: skip
+    asked = [Asked(shape="D1", repeat=repeat, turn=0, answer=answer) for repeat in range(5)]
+    values = Throughput(shapes=(D1,), warm_up_s=1.0, workers=1, clock_s=9.0, wall_s=9.0)
+    measured = Measurement(values=msgspec.to_builtins(values), tables=loads.to_tables(asked, (D1,)))
+    path = write_measurement(run, place.id, "throughput", measured)
+    made = msgspec.structs.replace(result("throughput", of=place, run_id=run.name), measurement=path.name)
+    verdict = throughput.PROBE.judge(measured, place)
+    return write_result(run, msgspec.structs.replace(made, verdict=verdict, probe_version=throughput.PROBE.version))
+
+
+def test_verdicts_of_a_run_are_rewritten_once_and_can_be_judged_again(tmp_path: Path) -> None:
+    """A third of the other's speed is SLOW, with what it was alone in its evidence; a second time changes nothing."""
+    slow, fast = put(tmp_path, "alpha", 0.3), put(tmp_path, "beta", 0.1)
+    before = read_result(slow).verdict
+    comparison.compare([tmp_path])
+    after, other = read_result(slow).verdict, read_result(fast).verdict
+    assert after.status is Status.FAIL
+    assert after.reason == f"SLOW: D1: 0.33 (0.33 to 0.33) x the speed of beta-1.0; {before.reason}"
+    assert after.evidence == {"judged alone": f"PASS: {before.reason}"}
+    assert other.status is Status.PASS
+    assert other.reason.startswith("OK: D1: 3.00 (3.00 to 3.00) x the speed of alpha-1.0; ")
+    comparison.compare([tmp_path])
+    assert read_result(slow).verdict == after
+    again = rejudge(tmp_path, read_result(slow), {"throughput": throughput.PROBE})
+    assert again is not None
+    assert again.same
+
+
+def test_a_build_on_stand_ins_is_neither_judged_nor_a_measure(tmp_path: Path) -> None:
+    """Its speed is not its engine's."""
+    patched = put(tmp_path, "alpha", 0.3, build="patched")
+    fast = put(tmp_path, "beta", 0.1)
+    assert comparison.compare([tmp_path]) == [read_result(fast)]
+    assert read_result(patched).verdict.status is Status.PASS
+    assert read_result(fast).verdict.evidence == {}
+
+
+def test_engines_on_other_machines_are_not_compared(tmp_path: Path) -> None:
+    """Jobs of one night may run on different processors."""
+    slow, fast = put(tmp_path / "a", "alpha", 0.3), put(tmp_path / "b", "beta", 0.1)
+    there = read_result(slow)
+    elsewhere = msgspec.structs.replace(there.provenance, machine="another processor")
+    write_result(tmp_path / "a", msgspec.structs.replace(there, provenance=elsewhere))
+    comparison.compare([tmp_path / "a", tmp_path / "b"])
+    assert [read_result(path).verdict.status for path in (slow, fast)] == [Status.PASS, Status.PASS]
+    assert read_result(fast).verdict.evidence == {}

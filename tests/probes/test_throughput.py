@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from matrix.cells import Shape
+from matrix.cells import Cell, Shape
 from matrix.results import Measurement, Status, Verdict
 from probes import loads, throughput
 from probes.loads import COLD, Asked
@@ -43,10 +43,10 @@ def asked(shape: Shape = D1, repeat: int = 0, turn: int = 0, **changes: Any) -> 
     return Asked(shape=shape.id, repeat=repeat, turn=turn, answer=answer)
 
 
-def judged(*answers: Asked, **changes: Any) -> Verdict:
+def judged(*answers: Asked, of: Cell = STEADY, **changes: Any) -> Verdict:
     values = msgspec.structs.replace(VALUES, **changes)
     tables = loads.to_tables(answers, values.shapes)
-    return throughput.judge(Measurement(values=msgspec.to_builtins(values), tables=tables), STEADY)
+    return throughput.judge(Measurement(values=msgspec.to_builtins(values), tables=tables), of)
 
 
 def test_a_right_count_passes_with_its_numbers() -> None:
@@ -71,17 +71,47 @@ def test_what_is_reached_of_the_device_is_told() -> None:
     verdict = judged(asked(), needs=needs, before=DEVICE, after=DEVICE)
     assert verdict.numbers["D1_mbu"] == pytest.approx(0.01)
     assert "D1_mfu" not in verdict.numbers
-    assert verdict.reason.endswith("TPOT 100 ± 0 ms, MBU 1%")
+    assert verdict.reason.endswith("TPOT 100 ± 0 ms, MBU 1%; the device does 10 GB/s and 1 TFLOP/s in float32")
     long = msgspec.structs.replace(D1, bound="flops")
     verdict = judged(asked(), needs=needs, before=DEVICE, after=DEVICE, shapes=(long,))
     assert verdict.numbers["D1_mfu"] == pytest.approx(0.2)
+
+
+def test_a_priced_device_tells_what_a_million_tokens_cost() -> None:
+    """8 tokens/s for 2.88 dollars an hour are 100 dollars a million; the data sheet stands beside the measurement."""
+    priced = msgspec.structs.replace(
+        STEADY.device, price_per_hour=2.88, datasheet_bytes_per_s=2e10, datasheet_flops_per_s=4e12
+    )
+    verdict = judged(asked(), before=DEVICE, after=DEVICE, of=msgspec.structs.replace(STEADY, device=priced))
+    assert verdict.numbers["D1_usd_per_million_output_tokens"] == pytest.approx(100)
+    assert verdict.reason.endswith(
+        "TPOT 100 ± 0 ms, $100 per million output tokens; "
+        "the device does 10 GB/s (datasheet: 20) and 1 TFLOP/s in float32 (datasheet: 4)"
+    )
+
+
+def test_a_device_is_known_by_its_name_and_driver_and_watched_in_what_moves() -> None:
+    """What stays the same may explain a step between nights, clocks and temperature a bad one."""
+    state = {"name": "GPU X", "driver_version": "1.2", "temperature.gpu": "40"}
+    before = msgspec.structs.replace(DEVICE, state=state)
+    after = msgspec.structs.replace(DEVICE, state={**state, "temperature.gpu": "80"})
+    assert judged(asked(), before=before, after=after).evidence == {
+        "device": "GPU X, 1.2, measured with torch",
+        "clocks": "temperature.gpu: 40, then 80",
+    }
+
+
+def test_stand_ins_of_ours_are_told() -> None:
+    """Whoever reads the number must not take it for the engine's."""
+    patched = msgspec.structs.replace(STEADY, release=msgspec.structs.replace(STEADY.release, build="patched"))
+    assert judged(asked(), of=patched).reason.endswith("; not compared, for it runs on stand-ins of ours")
 
 
 def test_what_is_not_known_is_told() -> None:
     """A device or a model that nothing is known of leaves the speed, and says why there is no share of the bound."""
     verdict = judged(asked(), needs_unknown="what the model needs is not known (why)", device_unknown="no device (why)")
     assert verdict.status is Status.PASS
-    assert verdict.reason.endswith("; what the model needs is not known (why); no device (why)")
+    assert verdict.reason.endswith("; no device (why); what the model needs is not known (why)")
 
 
 def test_a_conversation_tells_cold_from_warm() -> None:

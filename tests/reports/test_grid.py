@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from matrix.results import Result, Status
-from reports.grid import MAKE_ROBUST, UNMEASURED_NEXT, Square, grid
+from reports.grid import MAKE_ROBUST, Square, grid
 from reports.store import standing
 from tests.reports.samples import cell, result, whole_cell
 
@@ -23,11 +23,40 @@ def robust(**statuses: Status) -> list[Result]:
     return [*whole_cell(cell()), *asked]
 
 
-def test_a_cell_that_passes_everything_is_robust() -> None:
-    """Level 4 is the highest that today's probes can earn, and the square says what is not asked yet."""
+def compared(status: Status = Status.PASS) -> Result:
+    """A speed that was held against another engine's."""
+    return result("throughput", status, numbers={"D1_rho_peer": 1.0}, minute=30)
+
+
+def test_a_cell_that_passes_everything_is_ready() -> None:
+    """Robust, serving as clients expect, and not slow: the highest level, before which nothing stands."""
+    square = only([*robust(), result("protocol"), compared()])
+    assert (square.level, square.level_name, square.blocked_by) == (5, "ready", "")
+    assert square.blocks == "nothing is left to earn"
+
+
+def test_what_makes_it_ready_must_be_asked_and_answered() -> None:
+    """The protocol, and a speed that was compared with something."""
+    assert only([*robust(), compared()]).blocked_by == "protocol was not asked"
     square = only([*robust(), result("protocol")])
-    assert (square.level, square.level_name, square.blocked_by) == (4, "robust", UNMEASURED_NEXT)
-    assert only(robust()).blocked_by == "protocol was not asked"
+    assert (square.level, square.blocked_by) == (
+        4, "its speed could be compared with nothing: no control of its size and no other engine in the run",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("status", [Status.FAIL, Status.DEGRADED])
+def test_a_slow_engine_is_robust_and_not_ready(status: Status) -> None:
+    """Its answers are right."""
+    square = only([*robust(), result("protocol"), compared(status)])
+    assert (square.level, square.blocked_by) == (4, f"throughput {status.value}: because <it> & so")
+    assert square.colour == "partly"
+
+
+def test_a_speed_is_asked_of_one_config_alone() -> None:
+    """A config in which speed does not count takes nothing away where it was skipped."""
+    other = [result(probe, of=cell(config="parity")) for probe in ("loading", *MAKE_ROBUST, "correctness", "protocol")]
+    skipped = result("throughput", Status.SKIP, of=cell(config="parity"))
+    assert only([*robust(), result("protocol"), compared(), *other, skipped]).level == 5
 
 
 @pytest.mark.parametrize("status", [Status.FAIL, Status.DEGRADED])

@@ -10,6 +10,7 @@ that users of the package call. Standalone: it runs in the engine's environment 
                       "temperature": t, "seed": s, "reuse": bool}
 
     POST /v1/chat/completions  OpenAI's, handed on to the package's own chat call
+    POST /v1/completions       OpenAI's stream, with usage at its end: what /generate makes, for other people's tools
 
 `reuse` lets the package use what it still holds of the last prompt, as its own completion call does.
 
@@ -36,6 +37,7 @@ WARNINGS_AND_ERRORS = (3, 4)
 LOG = os.dup(2)
 
 CHAT = "/v1/chat/completions"
+COMPLETIONS = "/v1/completions"
 CHAT_FIELDS = ("messages", "tools", "tool_choice", "temperature", "max_tokens", "stop", "stream", "response_format")
 
 
@@ -134,6 +136,17 @@ class Model:
             if ends:
                 return
 
+    def completion(self, ask: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """The same as OpenAI's events; the prompt is text or token ids."""
+        prompt = ask["prompt"]
+        ids = prompt if isinstance(prompt, list) else self.generator.tokenize(prompt.encode(), special=True)
+        made = 0
+        for event in self.generate({**ask, "token_ids": ids, "top_k": 0, "reuse": True}):
+            made = event["completion_tokens"]
+            yield {"choices": [{"index": 0, "text": event["text"], "finish_reason": event["finish_reason"]}]}
+        counts = {"prompt_tokens": len(ids), "completion_tokens": made, "total_tokens": len(ids) + made}
+        yield {"choices": [], "usage": counts}
+
     def chat(self, ask: dict[str, Any]) -> Any:
         """What the package's own chat call gives: an answer, or the events of a stream."""
         given = {name: ask[name] for name in CHAT_FIELDS if name in ask}
@@ -154,7 +167,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         ask = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.path == CHAT:
+        if self.path == COMPLETIONS and not ask.get("stream"):
+            self.answer(400, {"error": f"{COMPLETIONS} is answered as a stream alone"})
+            return
+        if self.path in (CHAT, COMPLETIONS):
             self.with_model(ask)
             return
         vocabulary = self.model.generator.n_vocab()
@@ -179,6 +195,8 @@ class Handler(BaseHTTPRequestHandler):
     def route(self, ask: dict[str, Any]) -> None:
         if self.path == CHAT and ask.get("stream"):
             self.stream(self.model.chat(ask))
+        elif self.path == COMPLETIONS:
+            self.stream(self.model.completion(ask))
         elif self.path == CHAT:
             self.answer(200, self.model.chat(ask))
         elif self.path == "/score":

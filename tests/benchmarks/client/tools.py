@@ -16,7 +16,9 @@ from matrix.cells import Record
 from matrix.load import PACKAGED
 from probes import tables
 from runners import environments
+from runners.engine import SHIMS
 from runners.environments import Say
+from tests.token_server.serve import MODEL
 
 REQUIREMENTS = Path(__file__).with_name("requirements")
 DEADLINE_S = 300.0
@@ -27,6 +29,7 @@ ROOT = Path(__file__).parents[3]
 class Load(Record, frozen=True, kw_only=True):
     """What every tool is told to ask for."""
 
+    model: str = MODEL
     requests: int
     concurrency: int
     prompt_tokens: int
@@ -50,15 +53,18 @@ class Tool(Record, frozen=True, kw_only=True):
     """From its environment's folder, the server's URL, the tokenizer's folder, the load and the report's place."""
     read: Callable[[Path], Said]
     environment: Callable[[Say], Path]
+    python_path: tuple[str, ...] = ()
+    """Stand-ins that its environment needs on a CPU, as the engine of the same environment does."""
 
 
-def run(tool: Tool, url: str, tokenizer: Path, wanted: Load, folder: Path, core: int, say: Say) -> Said:
-    """One measurement by one tool, on one core; raises RuntimeError with its last words."""
+def run(tool: Tool, url: str, tokenizer: Path, wanted: Load, folder: Path, core: int | None, say: Say) -> Said:
+    """One measurement by one tool, on one core or on any; raises RuntimeError with its last words."""
     home = tool.environment(say)
     folder.mkdir(parents=True)
     command = tool.command(home, url, str(tokenizer), wanted, folder)
+    before = () if core is None else ("taskset", "-c", str(core))
     done = subprocess.run(
-        ("taskset", "-c", str(core), *command), env=_variables(home), cwd=ROOT, capture_output=True, text=True,
+        (*before, *command), env=_variables(home, tool), cwd=ROOT, capture_output=True, text=True,
         timeout=DEADLINE_S, check=False,
     )  # fmt: skip
     if done.returncode != 0:
@@ -66,8 +72,9 @@ def run(tool: Tool, url: str, tokenizer: Path, wanted: Load, folder: Path, core:
     return tool.read(folder)
 
 
-def _variables(home: Path) -> Mapping[str, str]:
-    return {**environments.tool_environment(), "PATH": f"{home / 'bin'}{os.pathsep}{os.defpath}"}
+def _variables(home: Path, tool: Tool) -> Mapping[str, str]:
+    found = {**environments.tool_environment(), "PATH": f"{home / 'bin'}{os.pathsep}{os.defpath}"}
+    return found | ({"PYTHONPATH": os.pathsep.join(tool.python_path)} if tool.python_path else {})
 
 
 def _built(name: str) -> Callable[[Say], Path]:
@@ -85,7 +92,7 @@ def _vllm(say: Say) -> Path:
 def _vllm_command(home: Path, url: str, tokenizer: str, wanted: Load, folder: Path) -> tuple[str, ...]:
     return (
         str(home / "bin" / "vllm"), "bench", "serve", "--backend", "openai", "--base-url", url,
-        "--endpoint", "/v1/completions", "--model", "clockwork", "--tokenizer", tokenizer,
+        "--endpoint", "/v1/completions", "--model", wanted.model, "--tokenizer", tokenizer,
         "--dataset-name", "random", "--random-input-len", str(wanted.prompt_tokens),
         "--random-output-len", str(wanted.output_tokens), "--num-prompts", str(wanted.requests),
         "--max-concurrency", str(wanted.concurrency), "--ignore-eos", "--disable-tqdm",
@@ -113,7 +120,7 @@ def _json(path: Path) -> Any:
 def _guidellm_command(home: Path, url: str, tokenizer: str, wanted: Load, folder: Path) -> tuple[str, ...]:
     return (
         str(home / "bin" / "guidellm"), "run",
-        "--backend", f"kind=openai_http,target={url},model=clockwork,request_format=/v1/completions",
+        "--backend", f"kind=openai_http,target={url},model={wanted.model},request_format=/v1/completions",
         "--profile", f"kind=concurrent,streams={wanted.concurrency}",
         "--constraint", f"kind=max_requests,count={wanted.requests}",
         "--tokenizer", f"kind=hf_auto,model={tokenizer}",
@@ -123,18 +130,26 @@ def _guidellm_command(home: Path, url: str, tokenizer: str, wanted: Load, folder
 
 
 def _read_guidellm(folder: Path) -> Said:
-    metrics = _json(folder / "guidellm.json")["benchmarks"][0]["metrics"]
-
-    def median_s(name: str) -> float:
-        return float(metrics[name]["successful"]["median"]) / 1e3
-
     return Said(
-        output_tokens_per_s=metrics["output_tokens_per_second"]["successful"]["mean"],
-        ttft_s=median_s("time_to_first_token_ms"),
-        # What it calls TPOT has the first token in it; what it calls ITL is (end - TTFT) / (n - 1), and so TPOT here.
-        tpot_s=median_s("inter_token_latency_ms"),
+        output_tokens_per_s=_of_guidellm(folder)["output_tokens_per_second"]["successful"]["mean"],
+        ttft_s=_median_s(folder, "time_to_first_token_ms"),
+        # What it calls ITL is (end - TTFT) / (n - 1), and so TPOT here.
+        tpot_s=_median_s(folder, "inter_token_latency_ms"),
         itl_s=None,
     )
+
+
+def guidellm_tpot_s(folder: Path) -> float:
+    """What GuideLLM calls TPOT: the first token is in it."""
+    return _median_s(folder, "time_per_output_token_ms")
+
+
+def _median_s(folder: Path, name: str) -> float:
+    return float(_of_guidellm(folder)[name]["successful"]["median"]) / 1e3
+
+
+def _of_guidellm(folder: Path) -> Any:
+    return _json(folder / "guidellm.json")["benchmarks"][0]["metrics"]
 
 
 # --- AIPerf -------------------------------------------------------------------------------------------------
@@ -142,7 +157,7 @@ def _read_guidellm(folder: Path) -> Said:
 
 def _aiperf_command(home: Path, url: str, tokenizer: str, wanted: Load, folder: Path) -> tuple[str, ...]:
     return (
-        str(home / "bin" / "aiperf"), "profile", "--model", "clockwork", "--url", url,
+        str(home / "bin" / "aiperf"), "profile", "--model", wanted.model, "--url", url,
         "--endpoint-type", "completions", "--streaming", "--tokenizer", tokenizer,
         "--concurrency", str(wanted.concurrency), "--request-count", str(wanted.requests),
         "--synthetic-input-tokens-mean", str(wanted.prompt_tokens), "--output-tokens-mean", str(wanted.output_tokens),
@@ -184,9 +199,17 @@ def _read_ours(folder: Path) -> Said:
 
 
 OURS = Tool(name="this project", command=_our_command, read=_read_ours, environment=lambda say: Path(sys.prefix))
+VLLM = Tool(
+    name="vllm bench serve",
+    command=_vllm_command,
+    read=_read_vllm,
+    environment=_vllm,
+    python_path=tuple(str(SHIMS / name) for name in ("vllm", "cpu_torch")),
+)
+GUIDELLM = Tool(name="GuideLLM", command=_guidellm_command, read=_read_guidellm, environment=_built("guidellm"))
 TOOLS = (
     OURS,
-    Tool(name="vllm bench serve", command=_vllm_command, read=_read_vllm, environment=_vllm),
-    Tool(name="GuideLLM", command=_guidellm_command, read=_read_guidellm, environment=_built("guidellm")),
+    VLLM,
+    GUIDELLM,
     Tool(name="AIPerf", command=_aiperf_command, read=_read_aiperf, environment=_built("aiperf")),
 )

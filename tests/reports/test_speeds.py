@@ -1,0 +1,76 @@
+"""Speeds from result files: what belongs to one history, and what is said of a step in it."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import msgspec
+
+from matrix.cells import Shape
+from matrix.results import Result, Status
+from reports import speeds
+from tests.reports.samples import cell, result
+
+D1 = Shape(id="D1", prompt_tokens=8, output_tokens=8)
+FIRST = dt.datetime(2026, 1, 1, 22, tzinfo=dt.UTC)
+
+
+def night(number: int, speed: float | None, *, canary: float | None = None, version: str = "1.0") -> Result:
+    """A measurement of one night, counted from the first."""
+    of = cell()
+    workload = msgspec.structs.replace(of.device.workload, shapes=(D1,))
+    of = msgspec.structs.replace(
+        of,
+        release=msgspec.structs.replace(of.release, version=version),
+        device=msgspec.structs.replace(of.device, workload=workload),
+    )
+    numbers = {"D1_speed_per_s": speed, "device_bandwidth_bytes_per_s": canary}
+    known = {name: value for name, value in numbers.items() if value is not None}
+    made = result("throughput", of=of, numbers=known)
+    started = FIRST + dt.timedelta(days=number)
+    provenance = msgspec.structs.replace(made.provenance, started_at=started, engine_version=version)
+    return msgspec.structs.replace(made, provenance=provenance)
+
+
+def values(results: list[Result]) -> list[float]:
+    (nights,) = speeds.histories(results).values()
+    return [one.speed for one in nights]
+
+
+def test_a_new_release_goes_on_with_the_history_of_the_old() -> None:
+    """The engine's version is what changes, and what a step is named by."""
+    found = speeds.changed([night(i, 40.0 if i < 4 else 30.0, version="1.0" if i < 4 else "1.1") for i in range(8)])
+    assert [one.sentence for one in found] == [
+        "small on alpha (stable, cpu), D1: regression since 2026-01-05: \N{MINUS SIGN}25% "
+        "(engine: 1.0 to 1.1; engine says: 1.0 to 1.1)"
+    ]
+
+
+def test_a_slow_device_is_no_slow_engine() -> None:
+    """Speeds are divided by the device's own, and keep their size."""
+    assert values([night(0, 40.0, canary=10.0), night(1, 20.0, canary=5.0), night(2, 41.0, canary=10.0)]) == [
+        40.0, 40.0, 41.0,
+    ]  # fmt: skip
+
+
+def test_a_night_without_a_canary_leaves_all_as_measured() -> None:
+    """Corrected and uncorrected speeds are not compared."""
+    assert values([night(0, 40.0, canary=10.0), night(1, 20.0)]) == [40.0, 20.0]
+
+
+def test_of_several_measurements_of_a_day_the_last_counts() -> None:
+    """Two runs within a day (UTC), and one of the next."""
+    later = night(0, 44.0)
+    later = msgspec.structs.replace(
+        later, provenance=msgspec.structs.replace(later.provenance, started_at=FIRST + dt.timedelta(hours=1))
+    )
+    assert values([later, night(0, 40.0), night(1, 41.0)]) == [44.0, 41.0]
+
+
+def test_what_was_not_decided_or_has_no_speed_is_no_night() -> None:
+    """A disturbed night, and one in which every token came at once."""
+    disturbed = night(1, 10.0)
+    disturbed = msgspec.structs.replace(
+        disturbed, verdict=msgspec.structs.replace(disturbed.verdict, status=Status.ERROR)
+    )
+    assert values([night(0, 40.0), disturbed, night(2, None)]) == [40.0]
