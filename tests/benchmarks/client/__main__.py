@@ -23,7 +23,7 @@ from probes.provenance import machine
 from runners import prepare
 from tests.benchmarks.client import page
 from tests.benchmarks.client.tools import OURS, TOOLS, Load, Said, Tool, run
-from tests.token_server.log import truth
+from tests.token_server.log import Sent, truth
 from tests.token_server.running import log, serving
 from tests.token_server.serve import Schedule
 
@@ -57,6 +57,8 @@ class Result(Record, frozen=True, kw_only=True):
     cpu_s_per_million_tokens: float
     worst: dict[str, float] = {}
     """Of single answers, ours alone: the largest errors, in seconds or as a share."""
+    worst_of_one_round: dict[str, float] = {}
+    """The same where as many requests as streams are sent, and none follows."""
 
 
 def main(words: Sequence[str]) -> None:
@@ -78,27 +80,36 @@ def main(words: Sequence[str]) -> None:
 
 
 def measured(case: Case, tool: Tool, tokenizer: Path, folder: Path) -> Result:
-    """One tool, twice, against a server of its own."""
+    """One tool, for few and for many requests, against a server of its own; ours for a single round besides."""
     server_core, tool_core = sorted(os.sched_getaffinity(0))[:2]
     with serving(case.schedule, before=("taskset", "-c", str(server_core))) as url:
-        seconds = []
-        for requests in (FEW, MANY):
+
+        def ask(requests: int) -> tuple[Said, float, list[Sent]]:
             httpx.delete(f"{url}/log").raise_for_status()
             wanted = Load(
                 requests=requests, concurrency=STREAMS, prompt_tokens=PROMPT_TOKENS, output_tokens=OUTPUT_TOKENS
             )
             before = _children_s()
             said = run(tool, url, tokenizer, wanted, folder / str(requests), tool_core, lambda line: None)
-            seconds.append(_children_s() - before)
-        sent = log(url)[-MANY:]
+            return said, _children_s() - before, log(url)[-requests:]
+
+        once = page.worst(folder / str(STREAMS), ask(STREAMS)[2]) if tool is OURS else {}
+        _, few_s, _ = ask(FEW)
+        said, many_s, sent = ask(MANY)
     true = truth(sent)
-    cost = (seconds[1] - seconds[0]) / ((MANY - FEW) * OUTPUT_TOKENS) * 1e6
-    really = Said(
-        output_tokens_per_s=true.output_tokens_per_s, ttft_s=true.ttft_s, tpot_s=true.tpot_s, itl_s=true.itl_s
+    made = Result(
+        case=case.name,
+        tool=tool.name,
+        said=said,
+        really=Said(
+            output_tokens_per_s=true.output_tokens_per_s, ttft_s=true.ttft_s, tpot_s=true.tpot_s, itl_s=true.itl_s
+        ),
+        cpu_s_per_million_tokens=(many_s - few_s) / ((MANY - FEW) * OUTPUT_TOKENS) * 1e6,
+        worst=page.worst(folder / str(MANY), sent) if tool is OURS else {},
+        worst_of_one_round=once,
     )
-    worst = page.worst(folder / str(MANY), sent) if tool is OURS else {}
-    print(f"{case.name}: {tool.name}: {said} against {really}, {cost:.1f} s of CPU for a million tokens", flush=True)
-    return Result(case=case.name, tool=tool.name, said=said, really=really, cpu_s_per_million_tokens=cost, worst=worst)
+    print(made, flush=True)
+    return made
 
 
 def _children_s() -> float:
