@@ -195,7 +195,9 @@ def _sentence(shape: Shape, numbers: dict[str, float]) -> str:
         return f"{plain(numbers[key] * scale, 3)} ± {plain(numbers[key + '_mad'] * scale, 2)} {unit}"
 
     if shape.turns > 1:
-        return f"{shape.id}: TTFT {said('cold_ttft_s', 'ms cold', 1000)}, {said('warm_ttft_s', 'ms warm', 1000)}"
+        share = numbers.get(f"{shape.id}_warm_over_cold")
+        warm = said("warm_ttft_s", "ms warm", 1000) + ("" if share is None else f" ({share:.0%} of cold)")
+        return f"{shape.id}: TTFT {said('cold_ttft_s', 'ms cold', 1000)}, {warm}"
     words = [said("output_tokens_per_s", "output tokens/s")]
     words += [f"TTFT {said('ttft_s', 'ms', 1000)}", f"TPOT {said('tpot_s', 'ms', 1000)}"]
     shares = {name.upper(): numbers.get(f"{shape.id}_{name}") for name in ("mbu", "mfu")}

@@ -28,6 +28,7 @@ STANDALONE = (
     "probes/checkpoints/program/",
     "probes/chat/rendering/",
     "probes/chat/scripting/",
+    "probes/roofline/device_program.py",
 )
 """These run inside the environments of others."""
 

@@ -122,7 +122,7 @@ def test_a_conversation_tells_cold_from_warm() -> None:
         asked(M, turn=COLD, at_s=(1.0,), tokens=(16,)),
         shapes=(M,),
     )
-    assert verdict.reason == "M: TTFT 1000 ± 0 ms cold, 500 ± 0 ms warm"
+    assert verdict.reason == "M: TTFT 1000 ± 0 ms cold, 500 ± 0 ms warm (50% of cold)"
     assert verdict.numbers["M_warm_over_cold"] == pytest.approx(0.5)
 
 
