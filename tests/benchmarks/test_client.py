@@ -10,7 +10,7 @@ import pytest
 
 from tests.benchmarks.client import cross_check, page
 from tests.benchmarks.client.__main__ import Result
-from tests.benchmarks.client.cross_check import Round
+from tests.benchmarks.client.cross_check import Measured, Round
 from tests.benchmarks.client.tools import Load, Said
 from tests.token_server.log import Sent, truth
 
@@ -63,16 +63,17 @@ def test_a_missed_goal_is_said(ttft_s: float, word: str) -> None:
 
 
 def test_ratios_are_taken_within_a_round() -> None:
-    """A slow minute that both met is no difference between them."""
+    """A slow minute that both met is no difference between them; what the machine explains is called alike."""
     load = Load(requests=1, concurrency=1, prompt_tokens=8, output_tokens=8)
+
+    def turn(slow: float, ttft_s: float) -> Measured:
+        return Measured(output_tokens_per_s=50 / slow, ttft_s=ttft_s * slow, tpot_s=0.01 * slow, whole_s=0.02 * slow)
+
     rounds = [
-        Round(
-            engine="alpha", load=load, our_tpot_with_first_s=0.02 * slow, their_tpot_with_first_s=0.02 * slow,
-            ours=Said(output_tokens_per_s=50 / slow, ttft_s=0.1 * slow, tpot_s=0.01 * slow, itl_s=None),
-            theirs=Said(output_tokens_per_s=50 / slow, ttft_s=0.2 * slow, tpot_s=0.01 * slow, itl_s=None),
-        )
+        Round(engine="alpha", load=load, ours=turn(slow, 0.1), theirs=turn(slow, 0.2), again=turn(slow, 0.1))
         for slow in (1.0, 3.0, 1.0)
-    ]  # fmt: skip
+    ]
     text = cross_check.document(rounds, "here", DAY)
-    assert "| alpha | 1 | output tokens/s | 50 | 50 | 1.000 | 1.000 to 1.000 |" in text
-    assert "| alpha | 1 | TTFT | 100 ms | 200 ms | 0.500 | 0.500 to 0.500 |" in text
+    same = "1.000 (1.000 to 1.000)"
+    assert f"| alpha | 1 | output tokens/s | 50 | 50 | {same} | {same} | yes |" in text
+    assert f"| alpha | 1 | TTFT | 100 ms | 200 ms | 0.500 (0.500 to 0.500) | {same} | no |" in text

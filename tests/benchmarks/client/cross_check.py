@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from matrix.cells import Cell, Record
@@ -27,7 +28,7 @@ from reports import markdown
 from runners import prepare, venv
 from runners.engine import SHIMS, Ask, Launch, Server
 from runners.registry import engines
-from tests.benchmarks.client.tools import GUIDELLM, Load, Said, guidellm_tpot_s, run
+from tests.benchmarks.client.tools import GUIDELLM, Load, guidellm_tpot_s, run
 
 PAGE = Path(__file__).parents[3] / "docs" / "cross-check.md"
 ENGINES = ("vllm", "llama-cpp-python")
@@ -39,16 +40,26 @@ LOADS = (
 )
 
 
+class Measured(Record, frozen=True, kw_only=True):
+    """Medians of one turn."""
+
+    output_tokens_per_s: float
+    ttft_s: float
+    tpot_s: float
+    """Without the first token; GuideLLM calls it ITL."""
+    whole_s: float
+    """Latency over all tokens, which GuideLLM calls TPOT."""
+
+
 class Round(Record, frozen=True, kw_only=True):
-    """What both say of one load within a few seconds of each other."""
+    """What both say of one load within a minute, ours twice: the machine itself is not the same from turn to turn."""
 
     engine: str
     load: Load
-    ours: Said
-    theirs: Said
-    our_tpot_with_first_s: float
-    """Latency over all tokens, which GuideLLM calls TPOT."""
-    their_tpot_with_first_s: float
+    ours: Measured
+    theirs: Measured
+    again: Measured
+    """Ours once more."""
 
 
 def main() -> None:
@@ -75,42 +86,37 @@ def of_engine(matrix: Matrix, name: str) -> list[Round]:
 
 
 def rounds(server: Server, cell: Cell, tokenizer: Path, scratch: Path) -> list[Round]:
-    """Ours first in even rounds, GuideLLM in odd ones; a round of each goes before, uncounted."""
+    """GuideLLM before ours in odd rounds, and after in even ones; a round goes before, uncounted."""
     prompts = Prompts(Tokenizer.from_file(str(tokenizer / "tokenizer.json")))
     found = []
     for number in range(-1, ROUNDS):
         for place, load in enumerate(LOADS):
-            folder = scratch / f"{number}-{place}"
-            asked: dict[str, tuple[Said, float]] = {}
-            turns: list[tuple[str, Callable[[], tuple[Said, float]]]] = [
-                ("ours", lambda load=load: ours(server, prompts, load)),  # type: ignore[misc]
-                ("theirs", lambda load=load, folder=folder: theirs(server, tokenizer, load, folder)),  # type: ignore[misc]
-            ]
-            for who, ask in turns if number % 2 == 0 else reversed(turns):
-                asked[who] = ask()
+            turns: dict[str, Callable[[], Measured]] = {
+                "ours": lambda load=load: ours(server, prompts, load),  # type: ignore[misc]
+                "theirs": lambda load=load, folder=scratch / f"{number}-{place}": theirs(  # type: ignore[misc]
+                    server, tokenizer, load, folder
+                ),
+                "again": lambda load=load: ours(server, prompts, load),  # type: ignore[misc]
+            }
+            order = ("ours", "theirs", "again") if number % 2 == 0 else ("theirs", "ours", "again")
+            asked = {who: turns[who]() for who in order}
             if number >= 0:
-                made = Round(
-                    engine=cell.release.id, load=load, ours=asked["ours"][0], theirs=asked["theirs"][0],
-                    our_tpot_with_first_s=asked["ours"][1], their_tpot_with_first_s=asked["theirs"][1],
-                )  # fmt: skip
-                print(made, flush=True)
-                found.append(made)
+                found.append(Round(engine=cell.release.id, load=load, **asked))
+                print(found[-1], flush=True)
     return found
 
 
-def ours(server: Server, prompts: Prompts, load: Load) -> tuple[Said, float]:
+def ours(server: Server, prompts: Prompts, load: Load) -> Measured:
     """By the throughput probe's client."""
     answers = asyncio.run(_streams(server, prompts, load))
     ends = [answer.sent_s + (answer.end_s or 0.0) for answer in answers]
     tokens = [answer.total or 0 for answer in answers]
-    said = Said(
+    return Measured(
         output_tokens_per_s=sum(tokens) / (max(ends) - min(answer.sent_s for answer in answers)),
         ttft_s=float(np.median([answer.ttft_s for answer in answers])),
         tpot_s=float(np.median([answer.tpot_s for answer in answers])),
-        itl_s=None,
+        whole_s=float(np.median([(answer.end_s or 0.0) / n for answer, n in zip(answers, tokens, strict=True)])),
     )
-    whole = float(np.median([(answer.end_s or 0.0) / count for answer, count in zip(answers, tokens, strict=True)]))
-    return said, whole
 
 
 async def _streams(server: Server, prompts: Prompts, load: Load) -> list[Streamed]:
@@ -130,24 +136,27 @@ async def _streams(server: Server, prompts: Prompts, load: Load) -> list[Streame
         ]
 
 
-def theirs(server: Server, tokenizer: Path, load: Load, folder: Path) -> tuple[Said, float]:
+def theirs(server: Server, tokenizer: Path, load: Load, folder: Path) -> Measured:
     """By GuideLLM, in its own environment, on whatever cores it gets."""
     said = run(GUIDELLM, server.base_url, tokenizer, load, folder, None, print)
-    return said, guidellm_tpot_s(folder)
+    assert said.output_tokens_per_s is not None
+    assert said.ttft_s is not None
+    assert said.tpot_s is not None
+    return Measured(
+        output_tokens_per_s=said.output_tokens_per_s, ttft_s=said.ttft_s, tpot_s=said.tpot_s,
+        whole_s=guidellm_tpot_s(folder),
+    )  # fmt: skip
 
 
 # --- the page -----------------------------------------------------------------------------------------------
 
-HEAD = ("engine", "at once", "metric", "ours", "GuideLLM", "ours / GuideLLM, median of the rounds", "lowest to highest")
-METRICS: tuple[tuple[str, Callable[[Round], tuple[float | None, float | None]], float, str], ...] = (
-    ("output tokens/s", lambda one: (one.ours.output_tokens_per_s, one.theirs.output_tokens_per_s), 1.0, ""),
-    ("TTFT", lambda one: (one.ours.ttft_s, one.theirs.ttft_s), 1e3, " ms"),
-    ("TPOT (GuideLLM: ITL)", lambda one: (one.ours.tpot_s, one.theirs.tpot_s), 1e3, " ms"),
-    (
-        "latency / tokens (GuideLLM: TPOT)",
-        lambda one: (one.our_tpot_with_first_s, one.their_tpot_with_first_s), 1e3, " ms",
-    ),
-)  # fmt: skip
+HEAD = ("engine", "at once", "metric", "ours", "GuideLLM", "ours / GuideLLM", "ours / ours again", "alike")
+METRICS: tuple[tuple[str, Callable[[Measured], float], float, str], ...] = (
+    ("output tokens/s", lambda one: one.output_tokens_per_s, 1.0, ""),
+    ("TTFT", lambda one: one.ttft_s, 1e3, " ms"),
+    ("TPOT (GuideLLM: ITL)", lambda one: one.tpot_s, 1e3, " ms"),
+    ("latency / tokens (GuideLLM: TPOT)", lambda one: one.whole_s, 1e3, " ms"),
+)
 
 
 def document(found: Sequence[Round], where: str, day: dt.date) -> str:
@@ -158,8 +167,9 @@ def document(found: Sequence[Round], where: str, day: dt.date) -> str:
         f"Generated by `make bench-cross-check` on {day}, {where}.",
         "",
         f"Both measure the same running server in turns, {ROUNDS} rounds after one that is not counted, who is first",
-        f"alternating; {MODEL}, prompts of 64 tokens and answers of 32. A ratio is taken within each round. Engine and",
-        "client share two cores, and GuideLLM runs in processes of its own.",
+        f"alternating; {MODEL}, prompts of 64 tokens and answers of 32. Engine and client share two cores. Ratios are",
+        "taken within each round: median, lowest and highest. Ours measures twice in a round, and what it differs from",
+        "itself is the machine's doing; `alike` says whether the median against GuideLLM lies within that.",
         "",
         markdown.row(HEAD),
         markdown.row(["---"] * len(HEAD)),
@@ -172,23 +182,19 @@ def document(found: Sequence[Round], where: str, day: dt.date) -> str:
 
 
 def _row(
-    engine: str,
-    concurrency: int,
-    rows: Sequence[Round],
-    name: str,
-    of: Callable[[Round], tuple[float | None, float | None]],
-    scale: float,
-    unit: str,
-) -> str:
-    pairs = np.array([of(one) for one in rows], dtype=np.float64)
-    ratios = pairs[:, 0] / pairs[:, 1]
-    mine, other = np.median(pairs, axis=0) * scale
-    return markdown.row(
-        [
-            engine, str(concurrency), name, f"{mine:.3g}{unit}", f"{other:.3g}{unit}",
-            f"{np.median(ratios):.3f}", f"{ratios.min():.3f} to {ratios.max():.3f}",
-        ]
-    )  # fmt: skip
+    engine: str, concurrency: int, rows: Sequence[Round], name: str,
+    of: Callable[[Measured], float], scale: float, unit: str,
+) -> str:  # fmt: skip
+    turns = [[of(one.ours), of(one.theirs), of(one.again)] for one in rows]
+    mine, other, again = np.array(turns, dtype=np.float64).T
+    apart, noise = mine / other, mine / again
+    alike = "yes" if noise.min() <= np.median(apart) <= noise.max() else "no"
+    medians = [f"{np.median(turn) * scale:.4g}{unit}" for turn in (mine, other)]
+    return markdown.row([engine, str(concurrency), name, *medians, _spread(apart), _spread(noise), alike])
+
+
+def _spread(ratios: npt.NDArray[np.float64]) -> str:
+    return f"{np.median(ratios):.3f} ({ratios.min():.3f} to {ratios.max():.3f})"
 
 
 if __name__ == "__main__":
