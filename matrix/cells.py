@@ -241,6 +241,8 @@ class Device(Record, frozen=True, kw_only=True):
     runner: tuple[str, ...] = ()
     """GitHub Actions labels; empty: no runner, so left out of the nightly plan and said so."""
     memory_gib: float | None = None
+    speed_judged: bool = True
+    """False where machines of this kind differ more than engines do: speeds are compared there and nobody is blamed."""
     canary_tolerance: Annotated[float, msgspec.Meta(gt=0)] = 0.03
     """How much the device's own bandwidth may move while speed is measured, as a share."""
     datasheet_bytes_per_s: float | None = None

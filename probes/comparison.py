@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from matrix.cells import Record
+from matrix.cells import Device, Record
 from matrix.results import Result, SchemaError, Status, Verdict, read_measurement, write_result
 from probes import loads, pace
 from probes.answers import ALONE, judged_alone, newest
@@ -155,26 +155,31 @@ def interval(mine: Sequence[float], theirs: Sequence[float]) -> tuple[float, flo
     return float(found.low), float(found.high)
 
 
-def judged(alone: Verdict, found: Sequence[Ratio]) -> Verdict:
-    """The worst ratio decides; where there is none, the cell stays judged alone."""
+def judged(alone: Verdict, found: Sequence[Ratio], device: Device) -> Verdict:
+    """The worst ratio decides; where there is none, or none counts on this device, the cell stays judged alone."""
     if not found:
         return alone
-    order = (Status.FAIL, Status.DEGRADED, Status.PASS)
-    status = min((ratio.status for ratio in found), key=order.index)
-    word = {Status.FAIL: "SLOW", Status.DEGRADED: "DEGRADED", Status.PASS: "OK"}[status]
-    shown = [ratio for ratio in found if ratio.status is status]
+    if device.speed_judged:
+        order = (Status.FAIL, Status.DEGRADED, Status.PASS)
+        status = min((ratio.status for ratio in found), key=order.index)
+        word = {Status.FAIL: "SLOW", Status.DEGRADED: "DEGRADED", Status.PASS: "OK"}[status]
+        shown = [ratio for ratio in found if ratio.status is status]
+        reason = f"{word}: {'; '.join(ratio.sentence for ratio in shown)}; {alone.reason}"
+    else:
+        status, lowest = alone.status, min(found, key=lambda ratio: ratio.value)
+        reason = f"{alone.reason}; compared, though not judged on {device.id}, at the least {lowest.sentence}"
     numbers = {f"{ratio.shape}{RHO}{ratio.of}": ratio.value for ratio in found}
     return msgspec.structs.replace(
         alone,
         status=status,
-        reason=f"{word}: {'; '.join(ratio.sentence for ratio in shown)}; {alone.reason}",
+        reason=reason,
         numbers={**alone.numbers, **numbers},
         evidence={**alone.evidence, ALONE: judged_alone(alone)},
     )
 
 
 def _rewritten(one: Paced, found: Sequence[Ratio]) -> Result:
-    verdict = judged(alone(one.result.verdict), found)
+    verdict = judged(alone(one.result.verdict), found, one.result.cell.device)
     result = msgspec.structs.replace(one.result, verdict=verdict)
     write_result(one.run, result)
     return result

@@ -165,8 +165,10 @@ def _before_ready(results: tuple[Result, ...]) -> str:
     unasked = set(MAKE_READY) - {r.probe for r in last}
     if unasked:
         return f"{min(unasked)} was not asked"
-    timed = [r.verdict for r in last if r.probe == "throughput"]
-    if not any(COMPARED in name for verdict in timed for name in verdict.numbers):
+    timed = [r for r in last if r.probe == "throughput"]
+    if not all(r.cell.device.speed_judged for r in timed):
+        return f"speeds are not judged on {timed[0].cell.device.id}"
+    if not any(COMPARED in name for r in timed for name in r.verdict.numbers):
         return "its speed could be compared with nothing: no control of its size and no other engine in the run"
     return ""
 

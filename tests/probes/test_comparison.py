@@ -25,6 +25,7 @@ By = Mapping[str, Sequence[float]]
 CONTROL = Control(
     engine="alpha", device_kind="cpu", model="known", release="alpha-1.0", measured=dt.date(2026, 1, 1), ratio=1.0
 )
+DEVICE = cell().device
 ALONE = Verdict(status=Status.PASS, reason="D1: 30 output tokens/s", numbers={"D1_mbu": 0.3})
 
 
@@ -96,7 +97,7 @@ def ratio(value: float, spread: float = 0.0) -> Ratio:
 )
 def test_the_whole_interval_must_lie_below(value: float, spread: float, status: Status, word: str) -> None:
     """Half is substantially slower, four fifths degraded."""
-    verdict = judged(ALONE, [ratio(value, spread)])
+    verdict = judged(ALONE, [ratio(value, spread)], DEVICE)
     assert verdict.status is status
     low, high = value - spread, value + spread
     assert verdict.reason == (
@@ -107,20 +108,32 @@ def test_the_whole_interval_must_lie_below(value: float, spread: float, status: 
 
 def test_the_worst_shape_decides_and_is_named_alone() -> None:
     """One slow shape among good ones."""
-    verdict = judged(ALONE, [ratio(1.1), msgspec.structs.replace(ratio(0.3), shape="P"), ratio(0.7)])
+    verdict = judged(ALONE, [ratio(1.1), msgspec.structs.replace(ratio(0.3), shape="P"), ratio(0.7)], DEVICE)
     assert verdict.status is Status.FAIL
     assert verdict.reason.startswith("SLOW: P: 0.30 (0.30 to 0.30) x the speed of b-1.0; D1: 30")
 
 
 def test_without_anything_to_compare_with_a_cell_stays_judged_alone() -> None:
     """One engine, one model."""
-    assert judged(ALONE, []) is ALONE
+    assert judged(ALONE, [], DEVICE) is ALONE
+
+
+def test_on_a_device_that_is_any_machine_nobody_is_blamed() -> None:
+    """The lowest ratio is told, and all are among the numbers."""
+    anywhere = msgspec.structs.replace(DEVICE, speed_judged=False)
+    verdict = judged(ALONE, [ratio(0.7), msgspec.structs.replace(ratio(0.3), shape="P")], anywhere)
+    assert verdict.status is Status.PASS
+    assert verdict.reason == (
+        "D1: 30 output tokens/s; compared, though not judged on cpu, at the least "
+        "P: 0.30 (0.30 to 0.30) x the speed of b-1.0"
+    )
+    assert verdict.numbers == {"D1_mbu": 0.3, "D1_rho_peer": 0.7, "P_rho_peer": 0.3}
 
 
 def test_comparing_twice_is_comparing_once() -> None:
     """The verdict from before is what is compared again."""
-    once = judged(ALONE, [ratio(0.3)])
-    assert judged(comparison.alone(once), [ratio(0.3)]) == once
+    once = judged(ALONE, [ratio(0.3)], DEVICE)
+    assert judged(comparison.alone(once), [ratio(0.3)], DEVICE) == once
 
 
 positive = st.floats(0.1, 1000.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from matrix.results import Result, Status
@@ -50,6 +51,15 @@ def test_a_slow_engine_is_robust_and_not_ready(status: Status) -> None:
     square = only([*robust(), result("protocol"), compared(status)])
     assert (square.level, square.blocked_by) == (4, f"throughput {status.value}: because <it> & so")
     assert square.colour == "partly"
+
+
+def test_where_speeds_are_not_judged_nothing_is_ready() -> None:
+    """A ratio that blames nobody clears nobody."""
+    there = compared()
+    device = msgspec.structs.replace(there.cell.device, speed_judged=False)
+    there = msgspec.structs.replace(there, cell=msgspec.structs.replace(there.cell, device=device))
+    square = only([*robust(), result("protocol"), there])
+    assert (square.level, square.blocked_by) == (4, "speeds are not judged on cpu")
 
 
 def test_a_speed_is_asked_of_one_config_alone() -> None:
