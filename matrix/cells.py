@@ -244,7 +244,7 @@ class Device(Record, frozen=True, kw_only=True):
     speed_judged: bool = True
     """False where machines of this kind differ more than engines do: speeds are compared there and nobody is blamed."""
     canary_tolerance: Annotated[float, msgspec.Meta(gt=0)] = 0.03
-    """How much the device's own bandwidth may move while speed is measured, as a share."""
+    """The device's own bandwidth after a measurement may be this much more than 1 times that before, or the reverse."""
     datasheet_bytes_per_s: float | None = None
     """Bandwidth of its memory as its maker states it."""
     datasheet_flops_per_s: float | None = None

@@ -163,11 +163,12 @@ def disturbance(values: Throughput, cell: Cell) -> str | None:
         return f"the machine's wall clock moved by {apart:+.2f} s against its steady one while speed was measured"
     if values.before is None or values.after is None:
         return None
-    moved = values.after.bandwidth_bytes_per_s / values.before.bandwidth_bytes_per_s - 1.0
-    if abs(moved) > cell.device.canary_tolerance:
+    ratio = values.after.bandwidth_bytes_per_s / values.before.bandwidth_bytes_per_s
+    most = 1.0 + cell.device.canary_tolerance
+    if not 1.0 / most <= ratio <= most:
         return (
-            f"the device's own bandwidth moved by {moved:+.0%} while speed was measured, "
-            f"more than the {cell.device.canary_tolerance:.0%} that are usual on it"
+            f"the device's own bandwidth moved by {ratio - 1.0:+.0%} while speed was measured, "
+            f"by more than a factor of {most:.3g}"
         )
     return None
 

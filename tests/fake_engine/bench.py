@@ -60,7 +60,7 @@ CELL = Cell(
         dtype="bfloat16",
         context_length=512,
     ),
-    device=Device(id="cpu", kind="cpu", accelerators=0, workload=WORKLOAD, canary_tolerance=10.0),
+    device=Device(id="cpu", kind="cpu", accelerators=0, workload=WORKLOAD, canary_tolerance=10.0, speed_judged=False),
     config=Config(id="default", description="what users run", speed_counts=True),
 )
 

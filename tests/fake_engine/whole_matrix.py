@@ -48,12 +48,16 @@ DEVICES = f"""
 id = "cpu"
 kind = "cpu"
 accelerators = 0
+speed_judged = false # a machine that runs tests is busy
+canary_tolerance = 10.0
 runner = ["ubuntu-24.04"]
 {WORKLOAD}
 [[device]]
 id = "borrowed"
 kind = "cpu"
 accelerators = 0
+speed_judged = false # a machine that runs tests is busy
+canary_tolerance = 10.0
 {WORKLOAD}"""
 PROFILES = """
 [[profile]]

@@ -35,8 +35,8 @@ ENGINES = ("vllm", "llama-cpp-python")
 MODEL = "smollm2-135m-instruct"
 ROUNDS = 5
 LOADS = (
-    Load(model=MODEL, requests=8, concurrency=1, prompt_tokens=64, output_tokens=32),
-    Load(model=MODEL, requests=16, concurrency=4, prompt_tokens=64, output_tokens=32),
+    Load(model=MODEL, requests=6, concurrency=1, prompt_tokens=64, output_tokens=32),
+    Load(model=MODEL, requests=8, concurrency=4, prompt_tokens=64, output_tokens=32),
 )
 
 
