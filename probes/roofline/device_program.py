@@ -23,8 +23,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-REPEATS = 7
-LONGEST_S = 3.0
+REPEATS = 5
+LONGEST_S = 1.0
 """For one kind of measurement; at least three repeats are made."""
 LEAST = 3
 
