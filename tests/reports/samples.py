@@ -6,7 +6,7 @@ import datetime as dt
 
 import msgspec
 
-from matrix.cells import Cell, Config, Device, FolderSource, Model, Release, Workload
+from matrix.cells import Cell, Config, Device, FolderSource, Model, Release, Shape, Workload
 from matrix.results import SCHEMA_VERSION, Provenance, Result, Status, Verdict
 
 WORKLOAD = Workload(
@@ -16,6 +16,8 @@ WORKLOAD = Workload(
     decode_prompt_length=8,
     decode_tokens=8,
 )
+D1 = Shape(id="D1", prompt_tokens=8, output_tokens=8)
+FIRST_NIGHT = dt.datetime(2026, 1, 1, 22, tzinfo=dt.UTC)
 NUMBERS = {
     "loading": {"startup_s": 12.0},
     "correctness": {"prefill_ratio": 1.02, "prefill_nonfinite": 0.0, "decode_ratio": 0.98, "decode_nonfinite": 0.0},
@@ -88,6 +90,23 @@ def whole_cell(of: Cell, correctness: Status = Status.PASS, loading: Status = St
         result("correctness", correctness, of=of, minute=1),
         result("throughput", of=of, minute=2),
     ]
+
+
+def night(number: int, speed: float | None, *, canary: float | None = None, version: str = "1.0") -> Result:
+    """A speed of one night, counted from the first."""
+    of = cell()
+    workload = msgspec.structs.replace(of.device.workload, shapes=(D1,))
+    of = msgspec.structs.replace(
+        of,
+        release=msgspec.structs.replace(of.release, version=version),
+        device=msgspec.structs.replace(of.device, workload=workload),
+    )
+    numbers = {"D1_speed_per_s": speed, "device_bandwidth_bytes_per_s": canary}
+    known = {name: value for name, value in numbers.items() if value is not None}
+    made = result("throughput", of=of, numbers=known)
+    started = FIRST_NIGHT + dt.timedelta(days=number)
+    provenance = msgspec.structs.replace(made.provenance, started_at=started, engine_version=version)
+    return msgspec.structs.replace(made, provenance=provenance)
 
 
 def of_night(result: Result, night: str) -> Provenance:

@@ -16,7 +16,7 @@ from selenium.webdriver.common.by import By
 from matrix.plan import Night
 from matrix.results import LOG_TAIL, Result, Status, write_bytes, write_json, write_result
 from reports import mutation, site, store, summary
-from tests.reports.samples import cell, result, whole_cell
+from tests.reports.samples import cell, night, result, whole_cell
 
 NOW = dt.datetime(2026, 1, 10, 6, 0, tzinfo=dt.UTC)
 
@@ -95,6 +95,24 @@ def test_the_summary_for_a_job_page_names_what_is_old_wrong_or_missing(nights: s
     assert "| small | 🟢 3 right, **4 nights old** | 🟢 3 right, 1 night old | 🔴 2 runs<br>correctness FAIL" in text
     assert "- 2026-01-08: no results, though 1 cell was planned" in text
     assert "- left out: `old-1.0__small__gpu__default`: no runner for gpu" in text
+
+
+def test_a_step_in_speed_is_said_on_the_first_page_on_the_cells_and_in_grid_json(tmp_path: Path) -> None:
+    """Four nights at 40, four at 30 with another release: either page says since when, and what changed."""
+    for number in range(8):
+        made = night(number, 40.0 if number < 4 else 30.0, version="1.0" if number < 4 else "1.1")
+        write_result(tmp_path / "results" / f"run-{number}", made)
+    folder = tmp_path / "site"
+    site.write(store.read(tmp_path / "results"), folder, made_at=NOW)
+    sentence = "regression since 2026-01-05: \N{MINUS SIGN}25% (engine: 1.0 to 1.1; engine says: 1.0 to 1.1)"
+    assert f"<li>small on alpha (stable, cpu), D1: {sentence}</li>" in (folder / "index.html").read_text()
+    assert f"<li>D1: {sentence}</li>" in (folder / "cells" / "alpha-1.1__small__cpu__default.html").read_text()
+    (told,) = json.loads((folder / "grid.json").read_text())["speed_changes"]
+    assert (told["change"]["kind"], told["change"]["day"], told["series"]["shape"]) == (
+        "regression",
+        "2026-01-05",
+        "D1",
+    )
 
 
 def test_a_night_without_results_is_the_first_thing_said(tmp_path: Path) -> None:

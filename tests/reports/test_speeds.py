@@ -6,30 +6,9 @@ import datetime as dt
 
 import msgspec
 
-from matrix.cells import Shape
 from matrix.results import Result, Status
 from reports import speeds
-from tests.reports.samples import cell, result
-
-D1 = Shape(id="D1", prompt_tokens=8, output_tokens=8)
-FIRST = dt.datetime(2026, 1, 1, 22, tzinfo=dt.UTC)
-
-
-def night(number: int, speed: float | None, *, canary: float | None = None, version: str = "1.0") -> Result:
-    """A measurement of one night, counted from the first."""
-    of = cell()
-    workload = msgspec.structs.replace(of.device.workload, shapes=(D1,))
-    of = msgspec.structs.replace(
-        of,
-        release=msgspec.structs.replace(of.release, version=version),
-        device=msgspec.structs.replace(of.device, workload=workload),
-    )
-    numbers = {"D1_speed_per_s": speed, "device_bandwidth_bytes_per_s": canary}
-    known = {name: value for name, value in numbers.items() if value is not None}
-    made = result("throughput", of=of, numbers=known)
-    started = FIRST + dt.timedelta(days=number)
-    provenance = msgspec.structs.replace(made.provenance, started_at=started, engine_version=version)
-    return msgspec.structs.replace(made, provenance=provenance)
+from tests.reports.samples import FIRST_NIGHT, night
 
 
 def values(results: list[Result]) -> list[float]:
@@ -62,7 +41,7 @@ def test_of_several_measurements_of_a_day_the_last_counts() -> None:
     """Two runs within a day (UTC), and one of the next."""
     later = night(0, 44.0)
     later = msgspec.structs.replace(
-        later, provenance=msgspec.structs.replace(later.provenance, started_at=FIRST + dt.timedelta(hours=1))
+        later, provenance=msgspec.structs.replace(later.provenance, started_at=FIRST_NIGHT + dt.timedelta(hours=1))
     )
     assert values([later, night(0, 40.0), night(1, 41.0)]) == [44.0, 41.0]
 
