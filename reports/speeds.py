@@ -54,10 +54,13 @@ def changed(results: Iterable[Result]) -> list[Changed]:
 
 
 def histories(results: Iterable[Result]) -> dict[Series, list[Night]]:
-    """The nights of every series, oldest first; of several measurements of a day the last counts."""
+    """The nights of every series, oldest first; of several measurements of a day the last counts.
+
+    None on devices where speeds are not judged: machines there differ from night to night.
+    """
     measured: dict[Series, dict[dt.date, Result]] = {}
     for result in sorted(results, key=lambda result: result.provenance.started_at):
-        if result.probe == PROBE and result.verdict.status.decided:
+        if result.probe == PROBE and result.verdict.status.decided and result.cell.device.speed_judged:
             day = result.provenance.started_at.astimezone(dt.UTC).date()
             for shape in result.cell.device.workload.shapes:
                 if _speed(result, shape.id):

@@ -46,6 +46,14 @@ def test_of_several_measurements_of_a_day_the_last_counts() -> None:
     assert values([later, night(0, 40.0), night(1, 41.0)]) == [44.0, 41.0]
 
 
+def test_where_speeds_are_not_judged_there_is_no_history() -> None:
+    """Each night may have had another processor."""
+    made = night(0, 40.0)
+    device = msgspec.structs.replace(made.cell.device, speed_judged=False)
+    there = msgspec.structs.replace(made, cell=msgspec.structs.replace(made.cell, device=device))
+    assert speeds.histories([there]) == {}
+
+
 def test_what_was_not_decided_or_has_no_speed_is_no_night() -> None:
     """A disturbed night, and one in which every token came at once."""
     disturbed = night(1, 10.0)
