@@ -58,13 +58,25 @@ class Page(Record, frozen=True, kw_only=True):
     @property
     def alerts(self) -> list[str]:
         """What a reader must know before believing the squares."""
-        said = [f"Not readable: {problem}" for problem in self.problems]
+        said = [f"Not readable: {problem}" for problem in gathered(self.problems)]
         newest = next((night for night in self.nights if night.planned is not None), None)
         if newest is not None and not newest.decided:
             said.insert(0, f"The night of {newest.day} decided nothing; the squares are older. ({newest.sentence})")
         if newest is not None and newest.missing and newest.came:
             said.insert(0, f"Did not report in the night of {newest.day}: {', '.join(newest.missing)}")
         return said
+
+
+def gathered(problems: Sequence[str]) -> list[str]:
+    """Files that cannot be read for the same reason, in one line: a new schema makes all older ones unreadable."""
+    by_reason: dict[str, list[str]] = {}
+    for problem in problems:
+        path, _, reason = problem.partition(": ")
+        by_reason.setdefault(reason, []).append(path)
+    return [
+        f"{paths[0]}: {reason}" if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} others: {reason}"
+        for reason, paths in by_reason.items()
+    ]
 
 
 def page(store: Store, *, made_at: dt.datetime) -> Page:

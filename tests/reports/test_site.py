@@ -97,6 +97,12 @@ def test_the_summary_for_a_job_page_names_what_is_old_wrong_or_missing(nights: s
     assert "- left out: `old-1.0__small__gpu__default`: no runner for gpu" in text
 
 
+def test_files_that_are_unreadable_for_the_same_reason_are_one_line() -> None:
+    """A program with a new schema finds all older results at once."""
+    found = site.gathered(["a: schema version 1", "b: not JSON: at 3", "c: schema version 1", "d: schema version 1"])
+    assert found == ["a and 2 others: schema version 1", "b: not JSON: at 3"]
+
+
 def test_a_step_in_speed_is_said_on_the_first_page_on_the_cells_and_in_grid_json(tmp_path: Path) -> None:
     """Four nights at 40, four at 30 with another release: either page says since when, and what changed."""
     for number in range(8):
