@@ -100,7 +100,9 @@ def _needs(folder: Path, cell: Cell, shapes: Sequence[Shape]) -> tuple[dict[str,
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         model = work(config, read_table(folder), ITEMSIZE[cell.dtype])
-    except (OSError, ValueError, KeyError, ReadinessError) as error:
+    except OSError as error:  # its own words name a folder of this machine
+        return {}, f"what the model needs is not known (config.json: {error.strerror})"
+    except (ValueError, KeyError, ReadinessError) as error:
         return {}, f"what the model needs is not known ({error})"
     return {shape.id: need(model, shape) for shape in shapes}, ""
 

@@ -10,7 +10,8 @@ from matrix.errors import Infrastructure
 GIB = 2**30
 
 BASE_BYTES = 8 * GIB
-"""An engine without weights: interpreter, libraries, kernels being compiled, the KV cache that its file asks for."""
+"""An engine without weights: interpreter, libraries, kernels being compiled, the KV cache that its file asks for,
+and for seconds the program that measures the device beside it."""
 
 PER_WEIGHT_BYTE = 2.0
 """Weights while they are converted and packed: the old and the new form for a moment side by side."""

@@ -34,6 +34,7 @@ DEVICE = DeviceSpeed(bandwidth_bytes_per_s=1e10, flops_per_s=1e12, dtype="float3
 VALUES = Throughput(shapes=(D1,), warm_up_s=1.0, workers=1, clock_s=100.0, wall_s=100.0)
 
 
+NO_CONFIG = "what the model needs is not known (config.json: No such file or directory)"
 JUMPED = "the machine's wall clock moved by {} s against its steady one while speed was measured"
 NOTHING: dict[str, Any] = {"at_s": (), "tokens": ()}
 
@@ -185,6 +186,8 @@ def test_every_shape_is_measured(tmp_path: Path) -> None:
         found = throughput.measure(server, CELL, bench())
     values = msgspec.convert(found.values, Throughput)
     answers = loads.from_tables(found.tables, values.shapes)
+    assert values.before is not None
+    assert (values.before.by, values.needs_unknown) == ("numpy", NO_CONFIG)
     places = [(one.repeat, one.shape, one.turn) for one in answers]
     d1, d16, m = [("D1", 0)], [("D16", 0)] * 2, [("M", 0), ("M", 1), ("M", 2), ("M", COLD)]
     assert places == [(repeat, *place) for repeat in range(WORKLOAD.speed_repeats) for place in (*d1, *d16, *m)]

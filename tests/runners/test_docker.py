@@ -22,6 +22,7 @@ from matrix.errors import Infrastructure, NotSupported
 from matrix.results import Status, Verdict
 from probes import loading, throughput
 from probes.probe import Probe
+from probes.roofline import device
 from runners import daemon, docker, failure, limits, logs, reap
 from runners.engine import Engine, Launch, Server
 from runners.images import Ready
@@ -104,6 +105,17 @@ def test_a_healthy_engine_passes(probe: Probe, tmp_path: Path, fake_image: Ready
 
 
 @pytest.mark.parametrize("code", [0, 1, 137])
+def test_a_program_runs_beside_the_engine(tmp_path: Path, fake_image: Ready, mark: str) -> None:
+    """With the container's own Python, which has numpy and no torch; one that fails is ours, with its last words."""
+    broken = tmp_path / "broken.py"
+    broken.write_text("raise SystemExit('no such device')")
+    with launched(fake_engine(), tmp_path, fake_image, mark) as server:
+        assert device.measured(server, CELL).by == "numpy"
+        assert server.beside is not None
+        with pytest.raises(Infrastructure, match="no such device"):
+            server.beside(broken, ())
+
+
 def test_an_exit_while_loading_with_its_own_words_is_a_crash(
     code: int, tmp_path: Path, fake_image: Ready, mark: str
 ) -> None:
