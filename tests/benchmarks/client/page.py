@@ -47,8 +47,8 @@ def document(found: Sequence[Result], where: str, day: dt.date) -> str:
         "",
         "A server that generates nothing sends tokens by the clock and logs when it handed each event to the kernel.",
         "Each tool measures it with 64 streams, on one core of its own; errors are against the log of that very",
-        "measurement. CPU is what a million more tokens cost: a second's difference between two starts of a tool is ten",
-        "seconds of it.",
+        "measurement. CPU is what a million more tokens cost: a second's difference between two starts of a tool is",
+        "ten seconds of it.",
     ]
     for case in dict.fromkeys(one.case for one in found):
         rows = [one for one in found if one.case == case]
