@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import aiohttp
-import msgspec
 import numpy as np
 
 from matrix.cells import Record
@@ -25,6 +21,7 @@ from matrix.errors import (
     NonFiniteAnswer,
     ReadinessError,
 )
+from probes.recording import Recording, Sending, events, tracing
 from probes.stopwatch import ENGINE, Stopwatch
 from runners import failure
 from runners.engine import Ask, Chunk, Generation, HttpRequest, Scores, Server, check_positions
@@ -52,21 +49,6 @@ class Arrival(Record, frozen=True, kw_only=True):
     chunk: Chunk
     at_s: float
     """Seconds from the sending of the request."""
-
-
-@dataclass
-class Sending:
-    """When a request went out."""
-
-    sent_ns: int | None = None
-    """Nanoseconds of the monotonic clock."""
-
-
-class Recording(Record, frozen=True, kw_only=True):
-    """A stream as it came; nanoseconds of the monotonic clock."""
-
-    sent_ns: int
-    received: tuple[tuple[int, bytes], ...]
 
 
 class Attempt(Record, frozen=True, kw_only=True):
@@ -299,22 +281,9 @@ async def connect(
     kept: dict[str, Any] = {"limit": 0, "force_close": True}
     connector = aiohttp.UnixConnector(str(server.socket), **kept) if unix else aiohttp.TCPConnector(**kept)
     async with aiohttp.ClientSession(
-        connector=connector, headers=server.headers, read_bufsize=2**22, trace_configs=[_tracing()]
+        connector=connector, headers=server.headers, read_bufsize=2**22, trace_configs=[tracing()]
     ) as session:
         yield Client(server, session, watch, deadline_s, vocabulary)
-
-
-@contextmanager
-def quiet_collector() -> Iterator[None]:
-    """No garbage collection inside: one would stop the clock's reader for milliseconds while events arrive."""
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-        gc.unfreeze()
 
 
 async def in_flight(limit: int, jobs: Sequence[Callable[[], Any]]) -> list[Any]:
@@ -347,45 +316,3 @@ def _parsed(parse: Callable[[], T], answer: Any) -> T:
         raise Infrastructure(
             f"an answer of a shape that the engine's file does not know ({type(error).__name__}: {error}): {shown}"
         ) from error
-
-
-def events(received: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, Any]]:
-    """The JSON of each `data:` line up to `[DONE]` or the end, with the time at which its last byte came.
-
-    Raises EngineBrokeProtocol where a line holds no JSON.
-    """
-    rest = b""
-    at_ns = 0
-    for at_ns, part in received:
-        *lines, rest = (rest + part).split(b"\n")
-        for line in lines:
-            if line.rstrip() == b"data: [DONE]":
-                return
-            if line.startswith(b"data:"):
-                yield at_ns, _event(line)
-    if rest.startswith(b"data:") and rest.rstrip() != b"data: [DONE]":
-        yield at_ns, _event(rest)
-
-
-def _event(line: bytes) -> Any:
-    data = line.removeprefix(b"data:").strip()
-    try:
-        return msgspec.json.decode(data)
-    except msgspec.DecodeError:
-        pass
-    try:
-        return json.loads(data)  # takes NaN and Infinity, which are for the judge and no parse error
-    except ValueError:
-        raise EngineBrokeProtocol(f"a stream event is no JSON: {data[:200]!r}") from None
-
-
-def _tracing() -> aiohttp.TraceConfig:
-    """Notes when a request's body goes out, which is later than the asking where many are asked at once."""
-
-    async def sent(session: object, context: SimpleNamespace, params: aiohttp.TraceRequestChunkSentParams) -> None:
-        if isinstance(context.trace_request_ctx, Sending):
-            context.trace_request_ctx.sent_ns = time.monotonic_ns()
-
-    config = aiohttp.TraceConfig()
-    config.on_request_chunk_sent.append(sent)
-    return config

@@ -10,7 +10,8 @@ from tokenizers import Tokenizer
 
 from matrix.cells import Record, Shape
 from matrix.results import Table
-from probes.client import Client, in_flight, quiet_collector
+from probes.client import Client, in_flight
+from probes.recording import quiet_collector
 from probes.streamed import Streamed, streamed
 from runners.engine import Ask, Prompt, Server
 
@@ -91,7 +92,7 @@ class Loader:
         ]
 
     async def _together(self, prompts: Sequence[tuple[int, ...]], tokens: int) -> list[Streamed]:
-        """Requests sent at once; their streams are read when all have ended, so that reading holds up none."""
+        """Requests sent at once."""
         asks = [
             Ask(
                 model=self._server.model,
@@ -102,12 +103,20 @@ class Loader:
             )
             for ids in prompts
         ]
-        with quiet_collector():
-            recordings = await in_flight(len(asks), [lambda ask=ask: self._client.record(ask) for ask in asks])  # type: ignore[misc]
-        return [
-            streamed(await self._client.arrivals(ask, recording), recording.sent_ns / 1e9)
-            for ask, recording in zip(asks, recordings, strict=True)
-        ]
+        return await streams(self._client, asks, len(asks))
+
+
+async def streams(client: Client, asks: Sequence[Ask], at_once: int) -> list[Streamed]:
+    """Answers in the order of the requests, of which so many are under way at once.
+
+    They are read when all have ended, so that reading one holds up none.
+    """
+    with quiet_collector():
+        recordings = await in_flight(at_once, [lambda ask=ask: client.record(ask) for ask in asks])  # type: ignore[misc]
+    return [
+        streamed(await client.arrivals(ask, recording), recording.sent_ns / 1e9)
+        for ask, recording in zip(asks, recordings, strict=True)
+    ]
 
 
 # --- as tables -----------------------------------------------------------------------------------------------

@@ -10,10 +10,10 @@ import pytest
 
 from matrix.errors import EngineTimedOut
 from matrix.results import Status, Verdict
-from probes import throughput
+from probes import loads, throughput
 from probes.client import connect
 from probes.stopwatch import Stopwatch
-from probes.streamed import Streamed, streamed
+from probes.streamed import Streamed
 from runners.engine import Ask, Prompt
 from tests.fake_engine.bench import bench, with_workload
 from tests.token_server.log import Sent
@@ -36,8 +36,7 @@ def read(schedule: Schedule, tokens: int, deadline_s: float = 60.0) -> tuple[Str
 
     async def asked(url: str) -> Streamed:
         async with connect(server_at(url), Stopwatch(), deadline_s=deadline_s) as client:
-            recording = await client.record(ask)
-            return streamed(await client.arrivals(ask, recording), recording.sent_ns / 1e9)
+            return (await loads.streams(client, [ask], 1))[0]
 
     with serving(schedule) as url:
         return asyncio.run(asked(url)), log(url)[0]

@@ -19,11 +19,11 @@ from matrix.cells import Cell, Record
 from matrix.load import Matrix
 from matrix.plan import plan
 from probes import tables
-from probes.client import connect, in_flight, quiet_collector
-from probes.loads import Prompts
+from probes.client import connect
+from probes.loads import Prompts, streams
 from probes.provenance import machine
 from probes.stopwatch import Stopwatch
-from probes.streamed import Streamed, streamed
+from probes.streamed import Streamed
 from reports import markdown
 from runners import prepare, venv
 from runners.engine import SHIMS, Ask, Launch, Server
@@ -128,12 +128,7 @@ async def _streams(server: Server, prompts: Prompts, load: Load) -> list[Streame
         for _ in range(load.requests)
     ]  # fmt: skip
     async with connect(server, Stopwatch()) as client:
-        with quiet_collector():
-            recordings = await in_flight(load.concurrency, [lambda ask=ask: client.record(ask) for ask in asks])  # type: ignore[misc]
-        return [
-            streamed(await client.arrivals(ask, recording), recording.sent_ns / 1e9)
-            for ask, recording in zip(asks, recordings, strict=True)
-        ]
+        return await streams(client, asks, load.concurrency)
 
 
 def theirs(server: Server, tokenizer: Path, load: Load, folder: Path) -> Measured:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from probes.client import connect, in_flight, quiet_collector
+from probes.client import connect
+from probes.loads import streams
 from probes.stopwatch import Stopwatch
-from probes.streamed import Streamed, streamed
+from probes.streamed import Streamed
 from runners.engine import Ask, Prompt
 from tests.token_server.running import server_at
 from tests.token_server.serve import MODEL
@@ -38,12 +39,7 @@ def asks(requests: int, prompt_tokens: int, output_tokens: int) -> list[Ask]:
 async def measure(url: str, wanted: list[Ask], concurrency: int) -> list[Streamed]:
     """What the client makes of them, in their order."""
     async with connect(server_at(url), Stopwatch()) as client:
-        with quiet_collector():
-            recordings = await in_flight(concurrency, [lambda ask=ask: client.record(ask) for ask in wanted])  # type: ignore[misc]
-        return [
-            streamed(await client.arrivals(ask, recording), recording.sent_ns / 1e9)
-            for ask, recording in zip(wanted, recordings, strict=True)
-        ]
+        return await streams(client, wanted, concurrency)
 
 
 def main() -> None:
