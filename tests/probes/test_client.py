@@ -39,12 +39,16 @@ def quick_watch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ask(
-    server: Server, question: Callable[[Client], Awaitable[T]], watch: Stopwatch | None = None, vocabulary: int = 300
+    server: Server,
+    question: Callable[[Client], Awaitable[T]],
+    watch: Stopwatch | None = None,
+    vocabulary: int = 300,
+    deadline_s: float = DEADLINE_S,
 ) -> T:
     """One question over a connection of its own, with a short deadline."""
 
     async def run() -> T:
-        async with connect(server, watch or Stopwatch(), DEADLINE_S, vocabulary) as connection:
+        async with connect(server, watch or Stopwatch(), deadline_s, vocabulary) as connection:
             return await question(connection)
 
     return asyncio.run(run())
@@ -140,12 +144,12 @@ async def together(client: Client) -> int:
 
 
 def test_a_queue_is_slow_and_not_silent(tmp_path: Path) -> None:
-    """Five answers of 0.4 s, one after another, with a deadline of 1 s: after one alone, more time is given."""
-    with launched(fake_engine("one-by-one=0.4"), tmp_path) as server:
-        assert ask(server, alone_then_together) == 5
+    """Five answers of 1.2 s, one after another, with a deadline of 4 s: after one alone, more time is given."""
+    with launched(fake_engine("one-by-one=1.2"), tmp_path) as server:
+        assert ask(server, alone_then_together, deadline_s=4.0) == 5
         with pytest.raises(errors.EngineTimedOut) as caught:
-            ask(server, together)
-    assert str(caught.value) == "/score did not end within 1 s, though the process is alive"
+            ask(server, together, deadline_s=4.0)
+    assert str(caught.value) == "/score did not end within 4 s, though the process is alive"
 
 
 def test_a_stream_that_ends_early_breaks_the_protocol(tmp_path: Path) -> None:
