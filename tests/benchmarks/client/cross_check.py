@@ -173,7 +173,15 @@ def document(found: Sequence[Round], where: str, day: dt.date) -> str:
     for engine, concurrency in places:
         rows = [one for one in found if (one.engine, one.load.concurrency) == (engine, concurrency)]
         lines += [_row(engine, concurrency, rows, *metric) for metric in METRICS]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *WHY]) + "\n"
+
+
+WHY = (
+    "What differs by definition is the word TPOT: GuideLLM's has the first token in it, and what it calls ITL is",
+    "TPOT here. Like is held against like above. Where `alike` says no, no definition is left to explain it; what",
+    "fits is the CPU time that each client takes from an engine on the same two cores ([client.md](client.md)),",
+    "which a GPU server would not feel.",
+)
 
 
 def _row(
