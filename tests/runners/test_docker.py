@@ -104,18 +104,18 @@ def test_a_healthy_engine_passes(probe: Probe, tmp_path: Path, fake_image: Ready
     assert verdict.status is Status.PASS, verdict.reason
 
 
-@pytest.mark.parametrize("code", [0, 1, 137])
 def test_a_program_runs_beside_the_engine(tmp_path: Path, fake_image: Ready, mark: str) -> None:
-    """With the container's own Python, which has numpy and no torch; one that fails is ours, with its last words."""
+    """With the image's own Python, which has torch where ours has none; one that fails is ours, with its last words."""
     broken = tmp_path / "broken.py"
     broken.write_text("raise SystemExit('no such device')")
     with launched(fake_engine(), tmp_path, fake_image, mark) as server:
-        assert device.measured(server, CELL).by == "numpy"
+        assert device.measured(server, CELL).by == "torch"
         assert server.beside is not None
         with pytest.raises(Infrastructure, match="no such device"):
             server.beside(broken, ())
 
 
+@pytest.mark.parametrize("code", [0, 1, 137])
 def test_an_exit_while_loading_with_its_own_words_is_a_crash(
     code: int, tmp_path: Path, fake_image: Ready, mark: str
 ) -> None:
