@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import aiohttp
@@ -122,7 +123,7 @@ class Client:
         """The events of a recorded stream; raises as `stream` does."""
         parse = self._server.engine.parse_chunk
         found = [
-            Arrival(chunk=_parsed(lambda event=event: parse(event), event), at_s=(at_ns - recording.sent_ns) / 1e9)  # type: ignore[misc]
+            Arrival(chunk=_parsed(partial(parse, event), event), at_s=(at_ns - recording.sent_ns) / 1e9)
             for at_ns, event in events(recording.received)
         ]
         if not any(arrival.chunk.finished for arrival in found):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from matrix.cells import Record, Shape
@@ -112,7 +114,7 @@ async def streams(client: Client, asks: Sequence[Ask], at_once: int) -> list[Str
     They are read when all have ended, so that reading one holds up none.
     """
     with quiet_collector():
-        recordings = await in_flight(at_once, [lambda ask=ask: client.record(ask) for ask in asks])  # type: ignore[misc]
+        recordings = await in_flight(at_once, [partial(client.record, ask) for ask in asks])
     return [
         streamed(await client.arrivals(ask, recording), recording.sent_ns / 1e9)
         for ask, recording in zip(asks, recordings, strict=True)
@@ -129,10 +131,10 @@ def to_tables(asked: Sequence[Asked], shapes: Sequence[Shape]) -> dict[str, Tabl
     places = {shape.id: place for place, shape in enumerate(shapes)}
     made = [one.answer for one in asked]
 
-    def counts(values: Sequence[int | None]) -> object:
+    def counts(values: Sequence[int | None]) -> npt.NDArray[np.int64]:
         return np.array([UNKNOWN if value is None else value for value in values], dtype=np.int64)
 
-    answers = {
+    answers: Table = {
         "shape": np.array([places[one.shape] for one in asked], dtype=np.int64),
         "repeat": np.array([one.repeat for one in asked], dtype=np.int64),
         "turn": np.array([one.turn for one in asked], dtype=np.int64),
@@ -143,11 +145,11 @@ def to_tables(asked: Sequence[Asked], shapes: Sequence[Shape]) -> dict[str, Tabl
         "usage_tokens": counts([one.usage_tokens for one in made]),
         "id_tokens": counts([one.id_tokens for one in made]),
     }
-    events = {
+    events: Table = {
         "at_s": np.array([at_s for one in made for at_s in one.at_s], dtype=np.float64),
         "tokens": np.array([tokens for one in made for tokens in one.tokens], dtype=np.int64),
     }
-    return {"answers": answers, "events": events}  # type: ignore[dict-item]
+    return {"answers": answers, "events": events}
 
 
 def from_tables(tables: dict[str, Table], shapes: Sequence[Shape]) -> list[Asked]:

@@ -9,6 +9,7 @@ import asyncio
 import datetime as dt
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -92,11 +93,9 @@ def rounds(server: Server, cell: Cell, tokenizer: Path, scratch: Path) -> list[R
     for number in range(-1, ROUNDS):
         for place, load in enumerate(LOADS):
             turns: dict[str, Callable[[], Measured]] = {
-                "ours": lambda load=load: ours(server, prompts, load),  # type: ignore[misc]
-                "theirs": lambda load=load, folder=scratch / f"{number}-{place}": theirs(  # type: ignore[misc]
-                    server, tokenizer, load, folder
-                ),
-                "again": lambda load=load: ours(server, prompts, load),  # type: ignore[misc]
+                "ours": partial(ours, server, prompts, load),
+                "theirs": partial(theirs, server, tokenizer, load, scratch / f"{number}-{place}"),
+                "again": partial(ours, server, prompts, load),
             }
             order = ("ours", "theirs", "again") if number % 2 == 0 else ("theirs", "ours", "again")
             asked = {who: turns[who]() for who in order}
