@@ -33,9 +33,10 @@ from matrix.results import Status, write_json
 from probes import registry, rejudge, stage, verify
 from probes.session import Options, Session, new_run_id
 from probes.stopwatch import HARNESS, PARTS
-from reports import cost, outcome, render, store
+from reports import cost, outcome, render, runs, store
 from reports import site as sites
 from reports.grid import grid as make_grid
+from reports.standing import standing
 from runners import cache as cache_room
 from runners import images as images_room
 from runners import reap as reap_room
@@ -99,7 +100,7 @@ def _rest_of(folder: Path, options: Options) -> Options:
     if not folder.is_dir():
         raise WrongInput(f"--resume: no run in {folder}")
     session = Session(options)
-    done = store.read_run(folder).finished(tuple(session.probes))
+    done = runs.read_run(folder).finished(tuple(session.probes))
     rest = tuple(planned.cell.id for planned in session.plan if planned.cell.id not in done)
     if not rest:
         raise WrongInput(f"--resume: every cell of profile {options.profile!r} is finished in {folder}")
@@ -120,7 +121,7 @@ def _status(code: int, folder: Path) -> int:
         return outcome.INTERRUPTED
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         return outcome.NOT_MEASURED  # pytest itself did not get through
-    return outcome.exit_status(store.read_run(folder).results)
+    return outcome.exit_status(runs.read_run(folder).results)
 
 
 def _pytest_arguments(options: Options, junit_file: Path, workers: int) -> list[str]:
@@ -140,16 +141,17 @@ def _pytest_arguments(options: Options, junit_file: Path, workers: int) -> list[
 def _report(
     folder: Path, staged: dict[str, float], total_s: float, results: Path, site: Path, junit_file: Path
 ) -> None:
-    found = store.read_run(folder)
+    found = runs.read_run(folder)
     spent = _cost(found, staged, total_s)
     write_json(folder / cost.FILE, spent)
-    out.print(render.terminal(make_grid(store.standing(found.results))))
-    page = sites.write(store.read(results), site, made_at=dt.datetime.now(dt.UTC))
+    out.print(render.terminal(make_grid(standing(found.results))))
+    with store.opened(results) as all_results:
+        page = sites.write(all_results, site, made_at=dt.datetime.now(dt.UTC))
     out.print(cost.sentence(spent), markup=False, highlight=False)
     out.print(f"results: {folder}\nsite: {page}\nJUnit XML: {junit_file}", markup=False, highlight=False)
 
 
-def _cost(found: store.Run, staged: dict[str, float], total_s: float) -> cost.Cost:
+def _cost(found: runs.Run, staged: dict[str, float], total_s: float) -> cost.Cost:
     parts = {name: found.seconds.get(name, 0.0) + staged.get(name, 0.0) for name in PARTS}
     parts[HARNESS] += max(total_s - sum(parts.values()), 0.0)
     cells = len({result.cell_id for result in found.results})
@@ -181,11 +183,11 @@ def verify_server(
     stage.stage(session, Board(console))
     with contextlib.redirect_stdout(sys.stderr if json_output else sys.stdout):
         code = pytest.main(_pytest_arguments(options, folder / "junit.xml", 1))
-    found = store.read_run(folder)
+    found = runs.read_run(folder)
     if json_output:
         typer.echo(msgspec.json.format(msgspec.json.encode(found.results)).decode())
     else:
-        out.print(render.terminal(make_grid(store.standing(found.results))))
+        out.print(render.terminal(make_grid(standing(found.results))))
     raise SystemExit(_status(code, folder))
 
 
@@ -195,13 +197,13 @@ def judge(
     run_id: Annotated[str | None, typer.Option("--run", help="One run; default: the newest.")] = None,
 ) -> None:
     """Recompute verdicts from stored measurements; exit status 1 where one differs from what was stored."""
-    runs = [run for run in store.read(results).runs if run_id in (None, run.run_id) and run.results]
-    if not runs:
+    found = [run for run in runs.read(results).runs if run_id in (None, run.run_id) and run.results]
+    if not found:
         named = f" {run_id}" if run_id else ""
         refuse(f"no run{named} with results in {results}")
     changed = 0
-    for result in runs[-1].results:
-        again = rejudge.rejudge(runs[-1].folder, result, registry.probes())
+    for result in found[-1].results:
+        again = rejudge.rejudge(found[-1].folder, result, registry.probes())
         if again is None:
             out.print(f"{result.cell_id} {result.probe}: {result.verdict.status.value}, nothing was measured")
             continue

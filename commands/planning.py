@@ -27,7 +27,7 @@ from matrix.cells import Cell
 from matrix.results import write_json
 from probes import stage
 from probes.session import Session, new_run_id
-from reports import outcome, store
+from reports import outcome, runs
 from reports import summary as summaries
 from runners import cache, parcels
 from runners.progress import Board
@@ -58,7 +58,7 @@ def plan(
         rows = [{"id": p.cell.id, "excluded": p.excluded, "cell": p.cell} for p in session.plan]
         typer.echo(msgspec.json.format(msgspec.json.encode(rows)).decode())
     elif format == "github":
-        _plan_night(session, night or new_run_id(), store.read(results), record, summary)
+        _plan_night(session, night or new_run_id(), runs.read(results), record, summary)
     else:
         table = Table(title=f"profile {profile}", title_justify="left")
         for name in ("cell", "build", "runs"):
@@ -68,7 +68,7 @@ def plan(
         out.print(table)
 
 
-def _plan_night(session: Session, name: str, found: store.Store, record: Path | None, summary: Path | None) -> None:
+def _plan_night(session: Session, name: str, found: runs.Runs, record: Path | None, summary: Path | None) -> None:
     made = planning.night(name, session.options.profile, session.plan, planned_at=dt.datetime.now(dt.UTC))
     made = next((known for known in found.nights if known.night == name), made)  # a night that is tried again
     done = found.measured(name, tuple(session.probes))

@@ -18,6 +18,7 @@ from reports import site as sites
 from reports import summary as summaries
 from reports.bugs import draft as drafting
 from reports.grid import grid as make_grid
+from reports.standing import standing
 from runners import registry as engine_registry
 
 app = typer.Typer()
@@ -67,21 +68,22 @@ def grid(
 
     With --night, exit status 3 where that nightly run has brought no decided result; the site is built all the same.
     """
-    found = store.read(results)
-    if not found.results and night is None:
-        refuse(f"no results in {results}; `readiness run` makes some")
     made_at = dt.datetime.now(dt.UTC)
-    shown = sites.page(found, made_at=made_at)
-    out.print(render.terminal(shown.grid))
-    if microscope_file is not None:
-        write_bytes(microscope_file, microscope.render(shown.grid, found.runs, made_at=made_at).encode())
-    if markdown_file is not None:
-        last = [run for run in found.runs if run.results][-1]
-        squares = make_grid(store.standing(last.results))
-        write_bytes(markdown_file, markdown.render(squares, last, made_at=made_at).encode())
-    summarise(summary, summaries.grid(shown))
-    out.print(f"site: {sites.write(found, site, made_at=made_at)}", markup=False, highlight=False)
-    if night is not None and not any(result.verdict.status.decided for result in found.of_night(night)):
+    with store.opened(results) as found:
+        shown = sites.page(found, made_at=made_at)
+        if not shown.grid.squares and night is None:
+            refuse(f"no results in {results}; `readiness run` makes some")
+        out.print(render.terminal(shown.grid))
+        if microscope_file is not None:
+            write_bytes(microscope_file, microscope.render(shown.grid, found.fresh.runs, made_at=made_at).encode())
+        if markdown_file is not None:
+            last = [run for run in found.fresh.runs if run.results][-1]
+            squares = make_grid(standing(last.results))
+            write_bytes(markdown_file, markdown.render(squares, last, made_at=made_at).encode())
+        summarise(summary, summaries.grid(shown))
+        out.print(f"site: {sites.write(found, site, made_at=made_at)}", markup=False, highlight=False)
+        of_night = found.results("night = ?", [night]) if night is not None else []
+    if night is not None and not any(result.verdict.status.decided for result in of_night):
         err.print(f"readiness: night {night} has brought no decided result", markup=False, highlight=False)
         raise SystemExit(outcome.NOT_MEASURED)
 
@@ -96,12 +98,12 @@ def bugs(
     """Draft a bug report for every failure that two runs in a row have shown. Nothing is sent anywhere."""
     if not dry_run:
         refuse("bugs are only drafted so far: say --dry-run")
-    found = store.read(results)
-    failures = drafting.failures(found)
+    with store.opened(results) as found:
+        failures = drafting.failures(found)
+        tails = {failure.id: found.log_tail(failure.latest[0]) for failure in failures if failure.confirmed}
     for failure in failures:
         if failure.confirmed:
-            text = drafting.draft(failure, found.log_tail(failure.latest[0]))
-            write_bytes(drafts / f"{failure.id}.md", text.encode())
+            write_bytes(drafts / f"{failure.id}.md", drafting.draft(failure, tails[failure.id]).encode())
         state = "drafted" if failure.confirmed else "seen once, waits for a second run"
         cells = ", ".join(result.cell_id for result in failure.latest)
         out.print(f"{failure.id}: {state}: {cells}", markup=False, highlight=False)
@@ -114,8 +116,9 @@ def show(
     results: ResultsOption = Path("results"),
 ) -> None:
     """Print all evidence of a cell: sentences, numbers, versions, log tail, and where the log lies."""
-    standing = store.standing(store.read(results).results)
-    newest = [result for found in standing for result in (found.result, found.later) if result is not None]
+    with store.opened(results) as found:
+        held = found.standing()
+    newest = [result for one in held for result in (one.result, one.later) if result is not None]
     matching = [result for result in newest if fnmatchcase(result.cell_id, cell)]
     if not matching:
         refuse(f"no result of a cell {cell!r} in {results}")

@@ -25,8 +25,11 @@ import numpy.typing as npt
 
 from matrix.cells import Cell, FileName, Record
 from matrix.errors import ReadinessError
+from matrix.untrusted import SENTENCE, TEXT, redacted_values, safe
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+"""Of the files that are written. 2: no curves in a verdict."""
+READABLE_VERSIONS = (2, 3)
 
 LOG_TAIL = "log_tail.txt"
 """The last lines of an engine's log, in its cell's folder."""
@@ -82,6 +85,8 @@ class Verdict(Record, frozen=True, kw_only=True):
     """Short named texts a reader may want: log tail, the first wrong position."""
     numbers: dict[str, float] = {}
     """Named numbers with their unit in the name, for tables and trends."""
+    curves: dict[str, tuple[float, ...]] = {}
+    """Named series with their unit in the name, for pictures: a few dozen points each."""
     expected: Status = Status.PASS
     expected_reason: str = ""
 
@@ -191,9 +196,9 @@ def read_result(path: Path) -> Result:
     """Read one result; a schema version this code does not know is refused with advice."""
     header = read_json(path, dict[str, Any])
     version = header.get("schema_version")
-    if version != SCHEMA_VERSION:
+    if version not in READABLE_VERSIONS:
         raise SchemaError(
-            f"{path}: schema version {version!r}, this program reads {SCHEMA_VERSION}: "
+            f"{path}: schema version {version!r}, this program reads {' and '.join(map(str, READABLE_VERSIONS))}: "
             "use the program version that wrote it, or run the cell again"
         )
     found = read_json(path, Result)
@@ -204,13 +209,30 @@ def read_result(path: Path) -> Result:
 
 
 def write_result(run: Path, result: Result) -> Path:
-    """Store a result in its run; returns the file."""
+    """Store a result in its run, fit to be shown to anybody; returns the file."""
     path = run / result.cell_id / _result_name(result.probe)
-    # JSON has no NaN and no infinity; the sentence of such a verdict says what was not finite.
-    finite = {name: value for name, value in result.verdict.numbers.items() if math.isfinite(value)}
-    verdict = msgspec.structs.replace(result.verdict, numbers=finite)
-    write_json(path, msgspec.structs.replace(result, verdict=verdict))
+    said = result.provenance.engine_version
+    provenance = msgspec.structs.replace(
+        result.provenance, engine_version=None if said is None else safe(said, SENTENCE)
+    )
+    verdict = _storable(result.verdict)
+    write_json(
+        path,
+        msgspec.structs.replace(result, schema_version=SCHEMA_VERSION, verdict=verdict, provenance=provenance),
+    )
     return path
+
+
+def _storable(verdict: Verdict) -> Verdict:
+    """Without secrets and control characters in what an engine has said, and with finite numbers alone."""
+    # JSON has no NaN and no infinity; the sentence of such a verdict says what was not finite.
+    return msgspec.structs.replace(
+        verdict,
+        reason=safe(verdict.reason, SENTENCE),
+        evidence={safe(name, SENTENCE): safe(text, TEXT) for name, text in verdict.evidence.items()},
+        numbers={name: value for name, value in verdict.numbers.items() if math.isfinite(value)},
+        curves={name: curve for name, curve in verdict.curves.items() if all(map(math.isfinite, curve))},
+    )
 
 
 def _result_name(probe: str) -> str:
@@ -218,10 +240,11 @@ def _result_name(probe: str) -> str:
 
 
 def write_measurement(run: Path, cell_id: str, probe: str, measurement: Measurement) -> Path:
-    """Store a measurement and its tables; returns the measurement's file."""
+    """Store a measurement and its tables; returns the measurement's file. Of its texts the secrets are taken out."""
     names = {name: _write_table(run / "tables", table) for name, table in measurement.tables.items()}
     path = run / cell_id / f"{probe}.measurement.json"
-    stored = _StoredMeasurement(schema_version=SCHEMA_VERSION, values=measurement.values, tables=names)
+    values = redacted_values(measurement.values)
+    stored = _StoredMeasurement(schema_version=SCHEMA_VERSION, values=values, tables=names)
     write_json(path, stored)
     return path
 
@@ -229,8 +252,8 @@ def write_measurement(run: Path, cell_id: str, probe: str, measurement: Measurem
 def read_measurement(path: Path) -> Measurement:
     """Read a measurement with its tables from a run's cell folder."""
     stored = read_json(path, _StoredMeasurement)
-    if stored.schema_version != SCHEMA_VERSION:
-        raise SchemaError(f"{path}: schema version {stored.schema_version}, this program reads {SCHEMA_VERSION}")
+    if stored.schema_version not in READABLE_VERSIONS:
+        raise SchemaError(f"{path}: schema version {stored.schema_version}, this program reads {READABLE_VERSIONS}")
     folder = path.parent.parent / "tables"
     return Measurement(values=stored.values, tables={n: _read_table(folder / f) for n, f in stored.tables.items()})
 

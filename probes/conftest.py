@@ -18,7 +18,7 @@ from probes import arbitrate, comparison, workers
 from probes.probe import Probe
 from probes.session import Options, Session, Up, new_run_id
 from probes.stopwatch import Stopwatch
-from reports import junit, store
+from reports import junit, runs
 from runners import cache, failure, reap, signals
 
 SESSION = pytest.StashKey[Session]()
@@ -228,7 +228,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     _write_unrun(run)
     arbitrate.arbitrate([run.run], run.engines)
     comparison.compare([run.run])
-    found = store.read_run(run.run)
+    found = runs.read_run(run.run)
     Path(config.getoption("--junit")).write_text(junit.render(found.results))
     reap.reap_run(run.run.name)
 

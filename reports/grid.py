@@ -8,7 +8,7 @@ from itertools import groupby
 
 from matrix.cells import Record
 from matrix.results import Result, Status
-from reports.store import Standing
+from reports.standing import Standing
 
 LEVELS = ("absent", "loads", "runs", "right", "robust", "ready")
 RIGHT = LEVELS.index("right")

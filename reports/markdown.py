@@ -9,7 +9,7 @@ from matrix.results import Result
 from reports.cost import Cost
 from reports.grid import Grid, Square
 from reports.render import short_number
-from reports.store import Run
+from reports.runs import Run
 
 
 def render(grid: Grid, run: Run, *, made_at: dt.datetime) -> str:

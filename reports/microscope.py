@@ -11,7 +11,7 @@ from matrix.errors import ARCHITECTURE_UNKNOWN
 from matrix.results import Result, Status
 from reports.grid import Grid, Square
 from reports.markdown import row
-from reports.store import Run
+from reports.runs import Run
 
 KINDS = ("right", "wrong", "absent", "suspect", "skipped", "grey")
 """Of squares: `absent` means that the engine has no such class, `suspect` that the reference may be what errs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 
 from rich.console import Group, RenderableType
@@ -79,6 +80,18 @@ def _sentences(square: Square) -> Text:
         text.append(f"{result.cell_id} {result.probe}: ", style="bold")
         text.append(f"{result.verdict.status.value}: ", style=style)
         text.append(f"{result.verdict.reason}\n")
+    return text
+
+
+def listing(results: Sequence[Result]) -> RenderableType:
+    """A line a result, in the order given, so that `grep` and `sort` can go on with them."""
+    text = Text()
+    for result in results:
+        verdict = result.verdict
+        number = short_number(result)
+        text.append(f"{result.provenance.started_at:%Y-%m-%d %H:%M} {result.cell_id} {result.probe} ")
+        text.append(verdict.status.value, style=COLOURS.get(verdict.status, "bright_black"))
+        text.append(f"{f' {number}' if number else ''}: {' '.join(verdict.reason.split())}\n")
     return text
 
 

@@ -15,7 +15,7 @@ from reports import mutation, nights, speeds, templating
 from reports.grid import FRESH_NIGHTS, LEVELS, Grid, Square, age_nights, grid
 from reports.nights import Brought
 from reports.speeds import Changed
-from reports.store import Store, standing
+from reports.store import Store
 
 SCHEMA_VERSION = 1
 """Of grid.json."""
@@ -81,11 +81,13 @@ def gathered(problems: Sequence[str]) -> list[str]:
 
 def page(store: Store, *, made_at: dt.datetime) -> Page:
     """The first page of a folder of results."""
+    since = made_at.astimezone(dt.UTC).replace(tzinfo=None) - dt.timedelta(days=nights.SHOWN + 1)
+    recent = store.results("started_at >= ?", [since])
     return Page(
         made_at=made_at,
-        grid=grid(standing(store.results)),
-        nights=tuple(nights.last(store.nights, store.results, made_at.astimezone(dt.UTC).date())),
-        changes=tuple(speeds.changed(store.results)),
+        grid=grid(store.standing()),
+        nights=tuple(nights.last(store.nights, recent, made_at.astimezone(dt.UTC).date())),
+        changes=tuple(speeds.changed(store.results("probe = ?", [speeds.PROBE]))),
         left_out=store.nights[-1].left_out if store.nights else {},
         problems=store.problems,
     )

@@ -1,156 +1,245 @@
-"""Read runs back from their folders; what cannot be read is named and set aside, never dropped in silence."""
+"""All results of a folder as tables: what is compacted in its archive, and the runs that still lie there as JSON.
+
+DuckDB reads both; nothing is loaded whole. Where a row is in both, the JSON holds: it is nearer to the run. A file of
+the archive that is damaged or of another version is named among the problems, and the others are read.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from matrix.cells import Record
-from matrix.plan import NIGHT_ENDING, Night
-from matrix.results import LOG_TAIL, Result, SchemaError, Status, Timings, read_json, read_result
-from reports import cost
-from reports.cost import Cost
+import duckdb
+import msgspec
+
+from matrix.plan import Night
+from matrix.results import Result, Status
+from reports import rows, runs
+from reports.rows import KEYS, TABLES
+from reports.runs import ARCHIVE, ASIDE, Run, Runs
+from reports.standing import SETTLING, Standing
 
 T = TypeVar("T")
 
+MEMORY_LIMIT = "1GB"
+"""DuckDB's own; beyond it, it writes to disk."""
 
-class Run(Record, frozen=True, kw_only=True):
-    """One run as it lies on disk."""
-
-    run_id: str
-    folder: Path
-    results: tuple[Result, ...]
-    """By cell and probe, in the order in which they were measured."""
-    seconds: dict[str, float]
-    """Where the time of the cells went, over all of them."""
-    cost: Cost | None
-    """Of the whole run; None where it was not started by `readiness run`."""
-    problems: tuple[str, ...]
-    """Files that could not be read, and why."""
-
-    def finished(self, probes: Collection[str]) -> set[str]:
-        """Cells that need not be run again: every probe has answered, or cannot since the engine broke before it."""
-        by_cell: dict[str, dict[str, Status]] = {}
-        for result in self.results:
-            by_cell.setdefault(result.cell_id, {})[result.probe] = result.verdict.status
-        return {cell for cell, found in by_cell.items() if set(found) >= set(probes) and _finished(found.values())}
+BLAMED = tuple(status.value for status in Status if status.blames_engine)
 
 
-def _finished(statuses: Collection[Status]) -> bool:
-    broke = any(status.blames_engine for status in statuses)
-    return all(status.measured or (broke and status is Status.NOTRUN) for status in statuses)
+class Store:
+    """An opened folder of results; `opened` makes one."""
 
-
-class Store(Record, frozen=True, kw_only=True):
-    """A folder of results: its runs, and the nights that most of them belong to."""
-
-    folder: Path
-    runs: tuple[Run, ...]
-    """By name, which begins with the time."""
-    nights: tuple[Night, ...]
-    """Oldest first."""
-    problems: tuple[str, ...]
-    """Of all files, and why each could not be read."""
+    def __init__(self, folder: Path, connection: duckdb.DuckDBPyConnection) -> None:
+        self.folder = folder
+        self.fresh: Runs = runs.read(folder)
+        self._connection = connection
+        self._damaged: dict[Path, str] = {}
+        self._notes: list[str] = []
+        for table in TABLES:
+            self._load_fresh(table)
+        self._surviving(self._attach)
 
     @property
-    def results(self) -> list[Result]:
-        """All of them, in the order in which they were measured."""
-        found = [result for run in self.runs for result in run.results]
-        return sorted(found, key=lambda result: (result.provenance.started_at, result.cell_id))
+    def nights(self) -> tuple[Night, ...]:
+        """Nightly runs, oldest first."""
+        return self.fresh.nights
 
-    def of_night(self, night: str) -> list[Result]:
-        """What one nightly run has brought."""
-        return [result for result in self.results if result.provenance.night == night]
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Files that could not be read and why, and those that were set aside before."""
+        aside = [path for path in sorted((self.folder / ASIDE).rglob("*")) if path.is_file()]
+        told = [f"{self.folder / ASIDE}: {len(aside)} files that could not be read"] if aside else []
+        return (*self.fresh.problems, *self._damaged.values(), *self._notes, *told)
 
-    def measured(self, night: str, probes: Collection[str]) -> set[str]:
-        """Cells of a nightly run of which every probe has been asked and has answered, or never can."""
-        answered: dict[str, set[str]] = {}
-        for result in self.of_night(night):
-            if result.verdict.status.measured:
-                answered.setdefault(result.cell_id, set()).add(result.probe)
-        return {cell for cell, found in answered.items() if found >= set(probes)}
+    def query(self, sql: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
+        """Rows of `results`, `cells` or `runs` by SQL. A file found damaged on the way is left out, and named."""
+        return self._surviving(lambda: self._ask(sql, parameters))
+
+    def numbers(self, sql: str, parameters: Sequence[object] = ()) -> dict[str, Any]:
+        """The same as one NumPy array a column, for what has many rows."""
+        return self._surviving(lambda: self._connection.execute(sql, list(parameters)).fetchnumpy())
+
+    def results(self, where: str = "true", parameters: Sequence[object] = ()) -> list[Result]:
+        """Results that an SQL condition holds for, in the order of measuring; each is made whole, so ask for few."""
+        found = self.query(f"SELECT * FROM results WHERE {where} ORDER BY started_at, cell_id, run_id", parameters)
+        return [rows.result(one) for one in found]
+
+    def standing(self) -> list[Standing]:
+        """What holds for every cell and probe, by the rule of `standing.standing`."""
+        found = self.query(_STANDING, [*SETTLED, *BLAMED])
+        by_place: dict[tuple[str, str], dict[bool, Result]] = {}
+        for one in found:
+            later = one.pop("later")
+            by_place.setdefault((one["cell_id"], one["probe"]), {})[later] = rows.result(one)
+        return [Standing(result=held[False], later=held.get(True)) for held in by_place.values()]
 
     def log_tail(self, result: Result) -> str:
         """The last lines of the engine's log in the run of a result; empty where none was kept."""
-        path = self.folder / result.provenance.run_id / result.cell_id / LOG_TAIL
-        return path.read_text(errors="replace") if path.is_file() else ""
+        place = (result.provenance.run_id, result.cell_id)
+        found = self.query("SELECT log_tail FROM cells WHERE run_id = ? AND cell_id = ?", place)
+        return str(found[0]["log_tail"] or "") if found else ""
+
+    def _ask(self, sql: str, parameters: Sequence[object]) -> list[dict[str, Any]]:
+        cursor = self._connection.execute(sql, list(parameters))
+        names = [column[0] for column in cursor.description or ()]
+        return [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
+
+    def _load_fresh(self, table: str) -> None:
+        load(self._connection, f"fresh_{table}", table, [row for run in self.fresh.runs for row in rows_of(run)[table]])
+
+    def _attach(self) -> None:
+        """Make the views anew, over the files of the archive that can be read."""
+        self._notes = []
+        for table in TABLES:
+            for path in archived(self.folder, table):
+                if path not in self._damaged and (why := unknown(self._connection, path)):
+                    self._damaged[path] = f"{path}: {why}"
+            self._view(table, [path for path in archived(self.folder, table) if path not in self._damaged])
+
+    def _view(self, table: str, files: list[Path]) -> None:
+        run = self._connection.execute
+        if not files:
+            run(f"CREATE OR REPLACE VIEW {table} AS FROM fresh_{table}")
+            return
+        columns, key = ", ".join(TABLES[table]), ", ".join(KEYS[table])
+        run(f"CREATE OR REPLACE VIEW all_{table} AS FROM {reading(files)}")
+        # A run may lie in two files where a compaction was cut short; the newer file holds.
+        run(
+            f"CREATE OR REPLACE TABLE doubled AS SELECT {key}, filename FROM all_{table} WHERE run_id IN"
+            f" (SELECT run_id FROM all_{table} GROUP BY run_id HAVING count(DISTINCT filename) > 1)"
+        )
+        run(
+            f"CREATE OR REPLACE TABLE hidden_{table} AS FROM doubled"
+            f" QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY filename DESC) > 1"
+        )
+        self._tell_doubled(table)
+        run(
+            f"CREATE OR REPLACE VIEW {table} AS SELECT {columns} FROM all_{table} ANTI JOIN hidden_{table}"
+            f" USING ({key}, filename) ANTI JOIN fresh_{table} USING ({key})"
+            f" UNION ALL SELECT {columns} FROM fresh_{table}"
+        )
+
+    def _tell_doubled(self, table: str) -> None:
+        counted = self._ask(
+            f"SELECT filename, count(*) AS n FROM hidden_{table} GROUP BY filename ORDER BY filename", ()
+        )
+        self._notes += [f"{one['filename']}: {one['n']} rows of {table} that a newer file holds too" for one in counted]
+
+    def _surviving(self, ask: Callable[[], T]) -> T:
+        """Ask, and ask again without the files of the archive that turn out to be damaged."""
+        while True:
+            try:
+                return ask()
+            except duckdb.Error:
+                before = len(self._damaged)
+                for path in [path for table in TABLES for path in archived(self.folder, table)]:
+                    if path not in self._damaged and (why := damage(self._connection, path)):
+                        self._damaged[path] = f"{path}: {why}"
+                if len(self._damaged) == before:
+                    raise  # not a file's fault
+                self._attach()
 
 
-class Standing(Record, frozen=True, kw_only=True):
-    """What holds for one probe of one cell."""
-
-    result: Result
-    """The newest that settled something; where none did, the newest."""
-    later: Result | None = None
-    """The newest, where it settled nothing: the run that was no answer."""
-
-
-def read(folder: Path) -> Store:
-    """Read a results folder; one that does not exist is empty."""
-    problems: list[str] = []
-    nights = _readable(folder.glob(f"*{NIGHT_ENDING}"), lambda path: read_json(path, Night), problems)
-    runs = [read_run(path) for path in sorted(folder.iterdir()) if path.is_dir()] if folder.is_dir() else []
-    return Store(
-        folder=folder,
-        runs=tuple(runs),
-        nights=tuple(sorted(nights, key=lambda night: night.planned_at)),
-        problems=tuple(problems + [problem for run in runs for problem in run.problems]),
-    )
+@contextmanager
+def opened(folder: Path) -> Iterator[Store]:
+    """Open a folder of results; one that does not exist is empty."""
+    with tempfile.TemporaryDirectory(prefix="readiness-") as spill, duckdb.connect() as connection:
+        connection.execute("SET memory_limit = ?", [MEMORY_LIMIT])
+        connection.execute("SET temp_directory = ?", [spill])
+        connection.execute("SET autoinstall_known_extensions = false; SET autoload_known_extensions = false")
+        yield Store(folder, connection)
 
 
-def read_run(folder: Path) -> Run:
-    """Read one run."""
-    problems: list[str] = []
-    results = _readable(folder.glob("*/*.result.json"), read_result, problems)
-    timings = _readable(folder.glob("*/timings.json"), lambda path: read_json(path, Timings), problems)
-    costs = _readable(folder.glob(cost.FILE), lambda path: read_json(path, Cost), problems)
-    seconds: dict[str, float] = {}
-    for part, value in ((part, value) for cell in timings for part, value in cell.seconds.items()):
-        seconds[part] = seconds.get(part, 0.0) + value
-    return Run(
-        run_id=folder.name,
-        folder=folder,
-        results=tuple(sorted(results, key=lambda result: (result.provenance.started_at, result.cell_id))),
-        seconds=seconds,
-        cost=costs[0] if costs else None,
-        problems=tuple(problems),
-    )
+def archived(folder: Path, table: str) -> list[Path]:
+    """The files of a table in a folder's archive, oldest first."""
+    return sorted((folder / ARCHIVE / table).glob("month=*/*.parquet"))
 
 
-def _readable(paths: Iterable[Path], read: Callable[[Path], T], problems: list[str]) -> list[T]:
-    """What can be read of some files, by name; what cannot is added to the problems."""
-    found = []
-    for path in sorted(paths):
-        try:
-            found.append(read(path))
-        except SchemaError as error:
-            problems.append(str(error))
-    return found
+def rows_of(run: Run) -> dict[str, list[dict[str, Any]]]:
+    """What a run that lies there as JSON has for each table."""
+    seconds = {one.cell_id: one.seconds for one in run.timings}
+    tails = {path.parent.name: path.read_text(errors="replace") for path in run.log_tails}
+    cells = [
+        {"run_id": run.run_id, "cell_id": cell, "log_tail": tails.get(cell), "seconds": seconds.get(cell, {})}
+        for cell in sorted({*seconds, *tails})
+    ]
+    cost = [] if run.cost is None else [{"run_id": run.run_id, "cost": msgspec.json.encode(run.cost).decode()}]
+    return {"results": [rows.row(result) for result in run.results], "cells": cells, "runs": cost}
 
 
-def standing(results: Sequence[Result]) -> list[Standing]:
-    """What holds for every cell and probe, from results in the order of measuring.
-
-    A result that settles nothing, ours or undecided, does not take away what an earlier one has settled. A rule that
-    excludes the cell does, and so do an engine that broke before the probe could run and doubt about the reference.
-    """
-    broke = {_launch(result) for result in results if result.verdict.status.blames_engine}
-    found: dict[tuple[str, str], Standing] = {}
-    for result in results:
-        place = (result.cell_id, result.probe)
-        before = found.get(place)
-        if before is None or _settles(result, broke) or not _settles(before.result, broke):
-            found[place] = Standing(result=result)
-        else:
-            found[place] = Standing(result=before.result, later=result)
-    return list(found.values())
+def load(connection: duckdb.DuckDBPyConnection, name: str, table: str, found: list[dict[str, Any]]) -> None:
+    """Put rows into a new table in memory."""
+    types = ", ".join(f"{column} {kind}" for column, kind in TABLES[table].items())
+    connection.execute(f"CREATE OR REPLACE TABLE {name} ({types})")
+    if not found:
+        return
+    with tempfile.NamedTemporaryFile(suffix=".ndjson") as file:
+        file.write(rows.lines(found))
+        file.flush()
+        columns = ", ".join(f"{column}: {quoted(kind)}" for column, kind in TABLES[table].items())
+        connection.execute(
+            f"INSERT INTO {name} FROM read_json({quoted(file.name)}, format = 'newline_delimited',"
+            f" columns = {{{columns}}}, maximum_object_size = 100000000)"
+        )
 
 
-def _launch(result: Result) -> tuple[str, str]:
-    return result.provenance.run_id, result.cell_id
+def reading(files: Sequence[Path]) -> str:
+    """Files of one table as SQL; each row says from which it comes."""
+    names = ", ".join(quoted(str(path)) for path in files)
+    # The month is the folder's name for whoever reads a part alone; our columns do not hold it.
+    return f"read_parquet([{names}], union_by_name = true, filename = true, hive_partitioning = false)"
 
 
-def _settles(result: Result, broke: Collection[tuple[str, str]]) -> bool:
-    status = result.verdict.status
-    return status.settles or status is Status.SKIP or (status is Status.NOTRUN and _launch(result) in broke)
+def unknown(connection: duckdb.DuckDBPyConnection, path: Path) -> str:
+    """Why a file cannot be one of the archive's, by its metadata; empty where it can."""
+    try:
+        found = connection.execute("SELECT key, value FROM parquet_kv_metadata(?)", [str(path)]).fetchall()
+    except duckdb.Error as error:
+        return str(error).splitlines()[0]
+    version = {bytes(key).decode(): bytes(value).decode() for key, value in found}.get(rows.VERSION_KEY)
+    return "" if version == str(rows.VERSION) else f"columns of version {version}, this program reads {rows.VERSION}"
+
+
+def damage(connection: duckdb.DuckDBPyConnection, path: Path) -> str:
+    """What is wrong with a file when every value of it is read; empty where nothing is."""
+    try:
+        connection.execute(f"SELECT bit_xor(hash(COLUMNS(*))) FROM {reading([path])}").fetchall()
+    except duckdb.Error as error:
+        return str(error).splitlines()[0]
+    return unknown(connection, path)
+
+
+def quoted(text: str) -> str:
+    """An SQL string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+SETTLED = tuple(status.value for status in Status if status in SETTLING)
+
+_LIST = {name: ", ".join("?" * len(of)) for name, of in (("settled", SETTLED), ("blamed", BLAMED))}
+
+# The rule of `standing.standing` in SQL: of what settles something the newest, else the newest of all; beside
+# it the newest of all, where that settles nothing. Only keys are compared; whole rows are fetched of what is left.
+_STANDING = f"""
+WITH marked AS (
+    SELECT run_id, cell_id, probe, started_at, status,
+        status IN ({_LIST["settled"]}) OR (status = 'NOTRUN' AND coalesce(bool_or(status IN ({_LIST["blamed"]}))
+            OVER (PARTITION BY run_id, cell_id), false)) AS settles
+    FROM results
+), newest AS (
+    SELECT cell_id, probe, max(struct_pack(settles, started_at, run_id)) AS held,
+        max(struct_pack(started_at, run_id, settles)) AS last
+    FROM marked GROUP BY cell_id, probe
+), keys AS (
+    SELECT cell_id, probe, held.run_id AS run_id, false AS later FROM newest
+    UNION ALL
+    SELECT cell_id, probe, last.run_id, true FROM newest
+    WHERE held.settles AND NOT last.settles
+)
+SELECT results.*, keys.later FROM results JOIN keys USING (run_id, cell_id, probe)
+ORDER BY started_at, cell_id
+"""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from matrix.cells import Record
-from matrix.results import Result
+from matrix.results import Result, Status
 from reports import templating
 from reports.bugs.signature import failure_id
 from reports.store import Store
@@ -26,13 +26,22 @@ class Failure(Record, frozen=True, kw_only=True):
     """The earliest result with this id."""
 
 
+SETTLING = [status.value for status in Status if status.settles]
+BLAMING = [status.value for status in Status if status.blames_engine]
+EVER_FAILED = (
+    f"status IN ({', '.join('?' * len(SETTLING))}) AND (cell_id, probe) IN"
+    f" (SELECT (cell_id, probe) FROM results WHERE status IN ({', '.join('?' * len(BLAMING))}))"
+)
+"""What was decided of the places that have ever blamed an engine, in SQL."""
+
+
 def failures(store: Store) -> list[Failure]:
     """Every unexpected failure of an engine that stands today, by id.
 
     It is confirmed where the two newest decided results of one cell both show it: one alone may be a bad night. Doubt
     about the reference ends it: nobody is told of a fault that may be ours.
     """
-    decided = [result for result in store.results if result.verdict.status.settles]
+    decided = store.results(EVER_FAILED, [*SETTLING, *BLAMING])
     histories: dict[tuple[str, str], list[Result]] = {}
     for result in decided:
         histories.setdefault((result.cell_id, result.probe), []).append(result)

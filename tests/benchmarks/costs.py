@@ -21,7 +21,7 @@ from matrix.cells import Record
 from matrix.results import write_bytes
 from probes.provenance import machine
 from reports.cost import Cost, sentence
-from reports.store import read
+from reports.runs import read
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 90 * 60

@@ -71,11 +71,12 @@ def test_a_wrong_answer_is_the_same_at_any_degree_and_release_and_another_on_ano
     assert signature.failure_id(result("correctness", Status.FAIL, of=newer)) == signature.failure_id(known)
 
 
-def stored(tmp_path: Path, *results: Result) -> store.Store:
+def failures(tmp_path: Path, *results: Result) -> list[draft.Failure]:
     for number, one in enumerate(results):
         provenance = msgspec.structs.replace(one.provenance, run_id=f"run-{number}")
         write_result(tmp_path / f"run-{number}", msgspec.structs.replace(one, provenance=provenance))
-    return store.read(tmp_path)
+    with store.opened(tmp_path) as found:
+        return draft.failures(found)
 
 
 BAD, GOOD = Status.FAIL, Status.PASS
@@ -100,14 +101,14 @@ def test_a_failure_is_confirmed_by_the_two_newest_decided_runs(
     tmp_path: Path, history: list[Status], states: list[bool]
 ) -> None:
     """One bad night is not enough, our own errors in between do not count, and what is mended is gone."""
-    found = stored(tmp_path, *(result("correctness", one, minute=i) for i, one in enumerate(history)))
-    assert [failure.confirmed for failure in draft.failures(found)] == states
+    found = failures(tmp_path, *(result("correctness", one, minute=i) for i, one in enumerate(history)))
+    assert [failure.confirmed for failure in found] == states
 
 
 def test_a_failure_that_a_rule_expects_is_no_news(tmp_path: Path) -> None:
     """Known and explained: nothing to draft."""
     known = [result("correctness", BAD, expected=BAD, minute=minute) for minute in (0, 1)]
-    assert draft.failures(stored(tmp_path, *known)) == []
+    assert failures(tmp_path, *known) == []
 
 
 def test_a_draft_has_what_a_maintainer_needs_and_an_engines_words_cannot_break_out(tmp_path: Path) -> None:
@@ -119,7 +120,7 @@ def test_a_draft_has_what_a_maintainer_needs_and_an_engines_words_cannot_break_o
     )  # fmt: skip
     one = msgspec.structs.replace(one, provenance=provenance)
     again = msgspec.structs.replace(one, provenance=msgspec.structs.replace(provenance, started_at=later(one)))
-    (failure,) = draft.failures(stored(tmp_path, one, again))
+    (failure,) = failures(tmp_path, one, again)
     text = draft.draft(failure, "last words of the engine")
     assert "````text\nprefill: 3 x\n```\n# not a heading\n````" in text
     assert "**Seen on a third-party build, not on the engine's own.** Somebody's rebuild." in text

@@ -6,8 +6,9 @@ import datetime as dt
 from pathlib import Path
 
 from matrix.results import write_json, write_result
-from reports import cost, markdown, store
+from reports import cost, markdown, runs
 from reports.grid import grid
+from reports.standing import standing
 from tests.reports.samples import result
 
 SPENT = cost.Cost(total_s=100.4, parts_s={"engine start": 92.0, "harness": 8.4}, harness_s=8.4, cells=4)
@@ -26,10 +27,10 @@ def test_a_run_without_cells_has_no_share() -> None:
 def test_a_runs_cost_is_kept_with_it(tmp_path: Path) -> None:
     """The document of a run has it; a run that was not started by the command has none."""
     write_result(tmp_path, result())
-    assert store.read_run(tmp_path).cost is None
+    assert runs.read_run(tmp_path).cost is None
     write_json(tmp_path / cost.FILE, SPENT)
-    run = store.read_run(tmp_path)
+    run = runs.read_run(tmp_path)
     assert run.cost == SPENT
     made_at = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
-    text = markdown.render(grid(store.standing(run.results)), run, made_at=made_at)
+    text = markdown.render(grid(standing(run.results)), run, made_at=made_at)
     assert "| engine start | 92 |\n| harness | 8 |\n| total | 100 |\n\n4 cells, 2.1 s of the harness for each." in text

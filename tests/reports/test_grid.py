@@ -7,7 +7,7 @@ import pytest
 
 from matrix.results import Result, Status
 from reports.grid import MAKE_ROBUST, Square, grid
-from reports.store import standing
+from reports.standing import standing
 from tests.reports.samples import cell, result, whole_cell
 
 FINITE = {"prefill_nonfinite": 0.0}

@@ -9,9 +9,10 @@ import msgspec
 
 from matrix.cells import Cell, RecipeSource
 from matrix.results import Result, Status
-from reports import microscope, store
+from reports import microscope, runs
 from reports.cost import Cost
 from reports.grid import grid
+from reports.standing import standing
 from tests.reports.samples import cell, result, whole_cell
 
 RATIOS = {
@@ -30,10 +31,11 @@ def tiny(engine: str, *, text_only: bool = False) -> Cell:
 
 def page(results: list[Result]) -> str:
     spent = Cost(total_s=5400.0, parts_s={}, harness_s=0.0, cells=1)
-    run = store.Run(
-        run_id="one", folder=Path("one"), results=tuple(results), seconds={}, cost=spent, problems=()
+    run = runs.Run(
+        run_id="one", folder=Path("one"), results=tuple(results), timings=(), cost=spent,
+        log_tails=(), files=(), unreadable=(),
     )  # fmt: skip
-    return microscope.render(grid(store.standing(results)), [run], made_at=dt.datetime(2026, 1, 3, tzinfo=dt.UTC))
+    return microscope.render(grid(standing(results)), [run], made_at=dt.datetime(2026, 1, 3, tzinfo=dt.UTC))
 
 
 def test_a_right_square_says_how_far_off_it_is() -> None:

@@ -7,7 +7,7 @@ from rich.console import Console
 from matrix.results import Status
 from reports import render
 from reports.grid import grid
-from reports.store import standing
+from reports.standing import standing
 from tests.reports.samples import cell, whole_cell
 
 

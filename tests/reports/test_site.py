@@ -43,7 +43,7 @@ def plan(results: Path, night: str, nights_ago: int, *cells: str) -> None:
 
 
 @pytest.fixture
-def nights(tmp_path: Path) -> store.Store:
+def nights(tmp_path: Path) -> Iterator[store.Store]:
     """Five nights: an old square, one that is wrong, one that could not be measured tonight, and a night of nothing."""
     results = tmp_path / "results"
     plan(results, "1", 4, OLD.id, WRONG.id)
@@ -54,7 +54,8 @@ def nights(tmp_path: Path) -> store.Store:
     plan(results, "4", 0, WRONG.id, RETRIED.id, ABSENT.id)
     grey = [result(probe, Status.ERROR, of=RETRIED, reason="the disk is full") for probe in ("loading", "correctness")]
     put(results, "4", 0, [*whole_cell(WRONG, correctness=Status.FAIL), *grey])
-    return store.read(results)
+    with store.opened(results) as found:
+        yield found
 
 
 def test_grid_json_says_what_the_page_says(nights: store.Store, tmp_path: Path) -> None:
@@ -109,7 +110,8 @@ def test_a_step_in_speed_is_said_on_the_first_page_on_the_cells_and_in_grid_json
         made = night(number, 40.0 if number < 4 else 30.0, version="1.0" if number < 4 else "1.1")
         write_result(tmp_path / "results" / f"run-{number}", made)
     folder = tmp_path / "site"
-    site.write(store.read(tmp_path / "results"), folder, made_at=NOW)
+    with store.opened(tmp_path / "results") as found:
+        site.write(found, folder, made_at=NOW)
     sentence = "regression since 2026-01-05: \N{MINUS SIGN}25% (engine: 1.0 to 1.1; engine says: 1.0 to 1.1)"
     assert f"<li>small on alpha (stable, cpu), D1: {sentence}</li>" in (folder / "index.html").read_text()
     assert f"<li>D1: {sentence}</li>" in (folder / "cells" / "alpha-1.1__small__cpu__default.html").read_text()
@@ -126,7 +128,8 @@ def test_a_night_without_results_is_the_first_thing_said(tmp_path: Path) -> None
     plan(tmp_path, "1", 1, OLD.id)
     put(tmp_path, "1", 1, whole_cell(OLD))
     plan(tmp_path, "2", 0, OLD.id)
-    said = site.page(store.read(tmp_path), made_at=NOW).alerts
+    with store.opened(tmp_path) as found:
+        said = site.page(found, made_at=NOW).alerts
     assert said == [
         "The night of 2026-01-10 decided nothing; the squares are older. (no results, though 1 cell was planned)"
     ]
@@ -135,7 +138,8 @@ def test_a_night_without_results_is_the_first_thing_said(tmp_path: Path) -> None
 def test_a_night_for_which_nothing_was_planned_says_so(tmp_path: Path) -> None:
     """Every device may be without a runner."""
     plan(tmp_path, "1", 0)
-    tonight = site.page(store.read(tmp_path), made_at=NOW).nights[0]
+    with store.opened(tmp_path) as found:
+        tonight = site.page(found, made_at=NOW).nights[0]
     assert tonight.sentence == "no results, and nothing was planned"
 
 
@@ -143,8 +147,9 @@ def test_a_suspected_reference_is_a_grey_square_with_its_reason(tmp_path: Path) 
     """On the page, in grid.json and on the job's page: neither red nor green, and no draft of a bug."""
     doubt = result("correctness", Status.REF_SUSPECT, of=WRONG, reason="alpha and beta agree", minute=1)
     put(tmp_path / "results", "1", 0, [result("loading", of=WRONG), doubt])
-    found = store.read(tmp_path / "results")
-    site.write(found, tmp_path / "site", made_at=NOW)
+    with store.opened(tmp_path / "results") as found:
+        site.write(found, tmp_path / "site", made_at=NOW)
+        told = summary.grid(site.page(found, made_at=NOW))
     (square,) = json.loads((tmp_path / "site" / "grid.json").read_text())["squares"]
     assert (square["level"], square["colour"], square["statuses"][WRONG.id]["correctness"]) == (
         2,
@@ -154,7 +159,7 @@ def test_a_suspected_reference_is_a_grey_square_with_its_reason(tmp_path: Path) 
     page = (tmp_path / "site" / "index.html").read_text()
     assert '<td class="square grey">' in page
     assert "before level 3, right: correctness REF-SUSPECT: alpha and beta agree" in page
-    assert "⚪ 2 runs<br>correctness REF-SUSPECT: alpha and beta agree" in summary.grid(site.page(found, made_at=NOW))
+    assert "⚪ 2 runs<br>correctness REF-SUSPECT: alpha and beta agree" in told
 
 
 @pytest.fixture

@@ -1,142 +1,132 @@
-"""Reading runs back."""
+"""All results of a folder as tables."""
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from pathlib import Path
 
+import duckdb
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from matrix.results import Status, write_result
-from reports import store
-from tests.reports.samples import cell, of_night, result, whole_cell
+from matrix.results import Result, Status, Verdict, read_result, write_result
+from reports import rows, store
+from reports.standing import standing
+from tests.reports.samples import cell, result, whole_cell
 
-
-def test_a_run_reads_back_what_was_written(tmp_path: Path) -> None:
-    """Results survive their files unchanged."""
-    written = [result("loading"), result("correctness", Status.FAIL, minute=1)]
-    for item in written:
-        write_result(tmp_path / "run", item)
-    assert store.read_run(tmp_path / "run").results == tuple(written)
+CELLS = (cell("alpha"), cell("beta"))
 
 
-def test_a_damaged_file_is_reported_and_the_rest_is_kept(tmp_path: Path) -> None:
-    """Half a file is named as a problem and never fatal."""
-    write_result(tmp_path / "run", result("loading"))
-    damaged = write_result(tmp_path / "run", result("correctness", minute=1))
-    damaged.write_bytes(damaged.read_bytes()[:100])
-    run = store.read_run(tmp_path / "run")
-    assert [item.probe for item in run.results] == ["loading"]
-    assert len(run.problems) == 1
-    assert "correctness.result.json" in run.problems[0]
+def at(made: Result, run: int, second: int) -> Result:
+    started_at = dt.datetime(2026, 1, 2, 3, 0, second, tzinfo=dt.UTC)
+    provenance = msgspec.structs.replace(made.provenance, run_id=f"run-{run}", started_at=started_at)
+    return msgspec.structs.replace(made, provenance=provenance)
 
 
-def test_an_unknown_schema_version_is_refused_with_advice(tmp_path: Path) -> None:
-    """A file of a later program is set aside, and the message says what to do."""
-    path = write_result(tmp_path / "run", result())
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 999}))
-    run = store.read_run(tmp_path / "run")
-    assert run.results == ()
-    assert "schema version 999" in run.problems[0]
-    assert "use the program version that wrote it" in run.problems[0]
+@st.composite
+def histories(draw: st.DrawFn) -> list[Result]:
+    """A few runs of two cells and three probes, in the order of measuring."""
+    probes = ("loading", "correctness", "state")
+    asked = [(run, of, probe) for run in range(4) for of in range(2) for probe in probes if draw(st.booleans())]
+    statuses = draw(st.lists(st.sampled_from(Status), min_size=len(asked), max_size=len(asked)))
+    return [
+        at(result(probe, status, of=CELLS[of]), run, second)
+        for second, ((run, of, probe), status) in enumerate(zip(asked, statuses, strict=True))
+    ]
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), [("cell_id", "../../../index"), ("cell_id", "other"), ("probe", "throughput")]
-)
-def test_a_result_that_is_not_what_its_place_says_is_set_aside(tmp_path: Path, field: str, value: str) -> None:
-    """A file made by somebody else's machine names no page outside the site and no cell that it is not of."""
-    path = write_result(tmp_path / "run", result())
-    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
-    run = store.read_run(tmp_path / "run")
-    assert run.results == ()
-    assert "which is not what its place says" in run.problems[0]
-
-
-def test_a_run_whose_name_is_a_path_is_set_aside(tmp_path: Path) -> None:
-    """Its name becomes a part of the path of a log."""
-    path = write_result(tmp_path / "run", result())
-    document = json.loads(path.read_text())
-    document["provenance"]["run_id"] = "../elsewhere"
-    path.write_text(json.dumps(document))
-    run = store.read_run(tmp_path / "run")
-    assert run.results == ()
-    assert "`$.provenance.run_id`" in run.problems[0]
-
-
-def test_no_folder_is_no_runs(tmp_path: Path) -> None:
-    """A fresh checkout has no results."""
-    assert store.read(tmp_path / "nothing").results == []
-
-
-def test_a_later_result_that_settles_replaces_an_earlier_one() -> None:
-    """A crash that is gone is gone."""
-    held = store.standing([result("loading", Status.CRASH), result("loading", minute=1)])
-    assert [(one.result.verdict.status, one.later) for one in held] == [(Status.PASS, None)]
-
-
-@pytest.mark.parametrize("status", [Status.ERROR, Status.NOTRUN, Status.UNDECIDED])
-def test_a_later_result_that_settles_nothing_stands_beside_the_earlier_one(status: Status) -> None:
-    """Our failure tonight does not take away what was decided yesterday, and is not hidden by it."""
-    later = result("correctness", status, minute=1, run_id="2")
-    (held,) = store.standing([result("correctness"), later])
-    assert (held.result.verdict.status, held.later) == (Status.PASS, later)
-
-
-def test_doubt_about_the_reference_takes_the_earlier_result_away() -> None:
-    """Right or wrong, it was so by the same reference; a night that could not ask does not bring it back."""
-    doubt = result("correctness", Status.REF_SUSPECT, minute=1)
-    later = result("correctness", Status.ERROR, minute=2)
-    assert store.standing([result("correctness", Status.FAIL), doubt]) == [store.Standing(result=doubt)]
-    assert store.standing([result("correctness"), doubt, later]) == [store.Standing(result=doubt, later=later)]
-
-
-def test_an_exclusion_takes_the_earlier_result_away() -> None:
-    """Whoever excludes a cell says that it is not asked any more."""
-    (held,) = store.standing([result("correctness"), result("correctness", Status.SKIP, minute=1)])
-    assert (held.result.verdict.status, held.later) == (Status.SKIP, None)
-
-
-def test_what_an_engine_that_broke_could_not_be_asked_is_not_known_from_before() -> None:
-    """A PASS of yesterday does not stand beside a crash of tonight."""
-    before = whole_cell(cell())
-    crash = result("loading", Status.CRASH, minute=3, run_id="2")
-    unasked = result("correctness", Status.NOTRUN, minute=4, run_id="2")
-    held = {one.result.probe: one.result for one in store.standing([*before, crash, unasked])}
-    assert held["correctness"] == unasked
-
-
-def test_only_an_answer_to_every_probe_makes_a_cell_measured(tmp_path: Path) -> None:
-    """What a night has measured is not measured again; what it could not, is."""
-    good, bad = cell("alpha"), cell("beta")
-    for item in [*whole_cell(good), *whole_cell(bad, correctness=Status.ERROR)]:
-        write_result(tmp_path / "run", msgspec.structs.replace(item, provenance=of_night(item, "7")))
-    found = store.read(tmp_path)
-    probes = ("loading", "correctness", "throughput")
-    assert found.measured("7", probes) == {good.id}
-    assert found.measured("7", (*probes, "state")) == set()
-    assert found.measured("8", probes) == set()
-
-
-@pytest.mark.parametrize(
-    ("loading", "correctness", "finished"),
-    [
-        (Status.PASS, Status.PASS, True),
-        (Status.PASS, Status.UNDECIDED, True),
-        (Status.SKIP, Status.SKIP, True),
-        (Status.CRASH, Status.NOTRUN, True),
-        (Status.PASS, Status.NOTRUN, False),
-        (Status.PASS, Status.ERROR, False),
-        (Status.PASS, None, False),
-    ],
-)
-def test_a_cell_is_finished_when_asking_again_would_give_the_same(
-    tmp_path: Path, loading: Status, correctness: Status | None, finished: bool
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(history=histories())
+def test_what_stands_is_the_same_in_sql_and_in_python(
+    tmp_path_factory: pytest.TempPathFactory, history: list[Result]
 ) -> None:
-    """A run that goes on leaves it alone; what was cut off or was our doing is asked once more."""
-    folder = tmp_path / "20260102T000000Z-abcdef"
-    write_result(folder, result("loading", loading))
-    if correctness is not None:
-        write_result(folder, result("correctness", correctness))
-    assert (cell().id in store.read_run(folder).finished(("loading", "correctness"))) is finished
+    """The rule is stated once in Python, and asked of a million rows in SQL."""
+    folder = tmp_path_factory.mktemp("results")
+    written = [read_result(write_result(folder / one.provenance.run_id, one)) for one in history]
+    with store.opened(folder) as found:
+        by_place = {(one.result.cell_id, one.result.probe): one for one in found.standing()}
+    assert by_place == {(one.result.cell_id, one.result.probe): one for one in standing(written)}
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=40)
+NUMBER = st.floats(allow_nan=False, allow_infinity=False)
+VERDICTS = st.builds(
+    Verdict,
+    status=st.sampled_from(Status),
+    reason=TEXT,
+    evidence=st.dictionaries(TEXT, TEXT, max_size=3),
+    numbers=st.dictionaries(TEXT, NUMBER, max_size=3),
+    curves=st.dictionaries(TEXT, st.lists(NUMBER, max_size=3).map(tuple), max_size=2),
+    expected=st.sampled_from(Status),
+    expected_reason=TEXT,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(verdicts=st.lists(VERDICTS, min_size=1, max_size=5))
+def test_a_result_is_the_same_after_a_table(verdicts: list[Verdict]) -> None:
+    """Every character and every number, through JSON and SQL."""
+    made = [at(msgspec.structs.replace(result(), verdict=verdict), run, 0) for run, verdict in enumerate(verdicts)]
+    with duckdb.connect() as connection:
+        store.load(connection, "held", "results", [rows.row(one) for one in made])
+        cursor = connection.execute("SELECT * FROM held ORDER BY run_id")
+        names = [column[0] for column in cursor.description or ()]
+        again = [rows.result(dict(zip(names, values, strict=True))) for values in cursor.fetchall()]
+    assert again == made
+
+
+def test_the_columns_of_a_row_are_those_that_are_published() -> None:
+    """In the same order."""
+    assert list(rows.row(result())) == list(rows.RESULTS)
+
+
+def test_no_folder_is_an_empty_store(tmp_path: Path) -> None:
+    """A fresh checkout has no results."""
+    with store.opened(tmp_path / "nothing") as found:
+        assert (found.results(), found.standing(), found.problems) == ([], [], ())
+
+
+def test_results_are_filtered_and_come_in_the_order_of_measuring(tmp_path: Path) -> None:
+    """By any column."""
+    for number, one in enumerate([*whole_cell(CELLS[0]), *whole_cell(CELLS[1], correctness=Status.FAIL)]):
+        write_result(tmp_path / "run-0", at(one, 0, number))
+    with store.opened(tmp_path) as found:
+        kept = found.results("engine = ? OR status = 'FAIL'", ["alpha"])
+        numbers = found.numbers("SELECT seconds FROM results WHERE engine = ?", ["alpha"])
+    assert [(one.cell.release.engine, one.probe) for one in kept] == [
+        ("alpha", "loading"), ("alpha", "correctness"), ("alpha", "throughput"), ("beta", "correctness"),
+    ]  # fmt: skip
+    assert numbers["seconds"].tolist() == [1.5, 1.5, 1.5]
+
+
+def test_a_result_of_the_version_before_is_read(tmp_path: Path) -> None:
+    """Version 2 had no curves."""
+    path = write_result(tmp_path / "run", result())
+    document = json.loads(path.read_text()) | {"schema_version": 2}
+    del document["verdict"]["curves"]
+    path.write_text(json.dumps(document))
+    with store.opened(tmp_path) as found:
+        (one,) = found.results()
+    assert (one.schema_version, one.verdict.curves) == (2, {})
+
+
+def test_a_parquet_file_of_another_program_is_named_and_left_out(tmp_path: Path) -> None:
+    """And so is one that is none."""
+    write_result(tmp_path / "run", result())
+    month = tmp_path / "archive" / "results" / "month=2026-01"
+    month.mkdir(parents=True)
+    duckdb.execute("COPY (SELECT 1 AS one) TO ? (FORMAT parquet)", [str(month / "a.parquet")])
+    (month / "b.parquet").write_bytes(b"PAR1 and nothing else")
+    with store.opened(tmp_path) as found:
+        assert len(found.results()) == 1
+        assert found.problems[0] == f"{month / 'a.parquet'}: columns of version None, this program reads 1"
+        assert found.problems[1].startswith(f"{month / 'b.parquet'}: Invalid Input Error: ")
+
+
+def test_wrong_sql_is_our_fault_and_said(tmp_path: Path) -> None:
+    """No file is blamed for it."""
+    with store.opened(tmp_path) as found, pytest.raises(duckdb.BinderException):
+        found.query("SELECT nothing FROM results")
