@@ -27,8 +27,9 @@ from matrix.cells import Cell
 from matrix.results import write_json
 from probes import stage
 from probes.session import Session, new_run_id
-from reports import outcome, runs
+from reports import outcome, runs, store
 from reports import summary as summaries
+from reports.store import Store
 from runners import cache, parcels
 from runners.progress import Board
 
@@ -58,7 +59,8 @@ def plan(
         rows = [{"id": p.cell.id, "excluded": p.excluded, "cell": p.cell} for p in session.plan]
         typer.echo(msgspec.json.format(msgspec.json.encode(rows)).decode())
     elif format == "github":
-        _plan_night(session, night or new_run_id(), runs.read(results), record, summary)
+        with store.opened(results) as found:
+            _plan_night(session, night or new_run_id(), found, record, summary)
     else:
         table = Table(title=f"profile {profile}", title_justify="left")
         for name in ("cell", "build", "runs"):
@@ -68,10 +70,10 @@ def plan(
         out.print(table)
 
 
-def _plan_night(session: Session, name: str, found: runs.Runs, record: Path | None, summary: Path | None) -> None:
+def _plan_night(session: Session, name: str, found: Store, record: Path | None, summary: Path | None) -> None:
     made = planning.night(name, session.options.profile, session.plan, planned_at=dt.datetime.now(dt.UTC))
     made = next((known for known in found.nights if known.night == name), made)  # a night that is tried again
-    done = found.measured(name, tuple(session.probes))
+    done = runs.answered(found.results("night = ?", [name]), tuple(session.probes))
     jobs = planning.jobs([p.cell for p in session.plan if p.cell.id in made.cells and p.cell.id not in done])
     for cell, reason in made.left_out.items():
         err.print(f"left out: {cell}: {reason}", markup=False, highlight=False)

@@ -32,6 +32,7 @@ from matrix.results import (
     write_bytes,
     write_json,
 )
+from matrix.untrusted import TEXT, safe
 from probes import registry as probe_registry
 from probes import tables, weights
 from probes.chat import scripted
@@ -389,11 +390,17 @@ class Session:
         )  # fmt: skip
 
     def keep_log_tail(self, cell: Cell) -> None:
-        """Store the last lines of a cell's log, for readers of the results; the whole log stays where the run is."""
-        log = self.run / cell.id / "server.log"
+        """Store the last lines of a cell's log, for readers of the results; the whole log stays where the run is.
+
+        Its engine has ended: what looks like a secret is taken out of the whole logs too.
+        """
+        folder = self.run / cell.id
+        for log in folder.glob("server*.log"):
+            failure.redact_log(log)
+        log = folder / "server.log"
         if log.is_file():
-            lines = failure.read_log(log, failure.LOG_TAIL_LINES)
-            write_bytes(self.run / cell.id / LOG_TAIL, f"{without_places(lines)}\n".encode())
+            lines = safe(without_places(failure.read_log(log, failure.LOG_TAIL_LINES)), TEXT)
+            write_bytes(folder / LOG_TAIL, f"{lines}\n".encode())
 
     def write_timings(self, cell: Cell, watch: Stopwatch, total_s: float) -> None:
         """Store where a cell's time went; what no part accounts for is ours."""

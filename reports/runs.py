@@ -88,28 +88,14 @@ class Runs(Record, frozen=True, kw_only=True):
         """All files that could not be read, and why."""
         return tuple(file.reason for file in (*self.unreadable, *(one for run in self.runs for one in run.unreadable)))
 
-    @property
-    def results(self) -> list[Result]:
-        """All of them, in the order in which they were measured."""
-        found = [result for run in self.runs for result in run.results]
-        return sorted(found, key=lambda result: (result.provenance.started_at, result.cell_id))
 
-    def of_night(self, night: str) -> list[Result]:
-        """What one nightly run has brought."""
-        return [result for result in self.results if result.provenance.night == night]
-
-    def measured(self, night: str, probes: Collection[str]) -> set[str]:
-        """Cells of a nightly run of which every probe has been asked and has answered, or never can."""
-        answered: dict[str, set[str]] = {}
-        for result in self.of_night(night):
-            if result.verdict.status.measured:
-                answered.setdefault(result.cell_id, set()).add(result.probe)
-        return {cell for cell, found in answered.items() if found >= set(probes)}
-
-    def log_tail(self, result: Result) -> str:
-        """The last lines of the engine's log in the run of a result; empty where none was kept."""
-        path = self.folder / result.provenance.run_id / result.cell_id / LOG_TAIL
-        return path.read_text(errors="replace") if path.is_file() else ""
+def answered(results: Iterable[Result], probes: Collection[str]) -> set[str]:
+    """Cells of which every probe has been asked and has answered, or never can."""
+    found: dict[str, set[str]] = {}
+    for result in results:
+        if result.verdict.status.measured:
+            found.setdefault(result.cell_id, set()).add(result.probe)
+    return {cell for cell, of_cell in found.items() if of_cell >= set(probes)}
 
 
 def read(folder: Path) -> Runs:

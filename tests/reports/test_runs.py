@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from matrix.results import Status, write_result
 from reports import runs
-from tests.reports.samples import cell, of_night, result, whole_cell
+from tests.reports.samples import cell, result, whole_cell
 
 
 def test_a_run_reads_back_what_was_written(tmp_path: Path) -> None:
@@ -67,19 +66,17 @@ def test_a_run_whose_name_is_a_path_is_set_aside(tmp_path: Path) -> None:
 
 def test_no_folder_is_no_runs(tmp_path: Path) -> None:
     """A fresh checkout has no results."""
-    assert runs.read(tmp_path / "nothing").results == []
+    assert runs.read(tmp_path / "nothing").runs == ()
 
 
-def test_only_an_answer_to_every_probe_makes_a_cell_measured(tmp_path: Path) -> None:
+def test_only_an_answer_to_every_probe_makes_a_cell_measured() -> None:
     """What a night has measured is not measured again; what it could not, is."""
     good, bad = cell("alpha"), cell("beta")
-    for item in [*whole_cell(good), *whole_cell(bad, correctness=Status.ERROR)]:
-        write_result(tmp_path / "run", msgspec.structs.replace(item, provenance=of_night(item, "7")))
-    found = runs.read(tmp_path)
+    found = [*whole_cell(good), *whole_cell(bad, correctness=Status.ERROR)]
     probes = ("loading", "correctness", "throughput")
-    assert found.measured("7", probes) == {good.id}
-    assert found.measured("7", (*probes, "state")) == set()
-    assert found.measured("8", probes) == set()
+    assert runs.answered(found, probes) == {good.id}
+    assert runs.answered(found, (*probes, "state")) == set()
+    assert runs.answered([], probes) == set()
 
 
 @pytest.mark.parametrize(

@@ -202,6 +202,18 @@ def test_gathering_evidence_never_raises(tmp_path: Path) -> None:
     assert failure.read_log(tmp_path / "log", lines=1) == "last"
 
 
+def test_a_log_that_is_kept_has_no_secrets_and_every_other_byte(tmp_path: Path) -> None:
+    """Wherever it lies in a log of many megabytes, and whatever else is in it."""
+    token = b"hf_" + b"Ab1" * 12
+    filling = b"\xff\x00 progress \r" * 400_000 + b"\n"
+    log = tmp_path / "server.log"
+    log.write_bytes(b"start " + token + b"\n" + filling + b"Bearer " + token + filling)
+    failure.redact_log(log)
+    assert log.read_bytes() == b"start [redacted]\n" + filling + b"Bearer [redacted]" + filling
+    failure.redact_log(log)
+    assert [path.name for path in tmp_path.iterdir()] == ["server.log"]
+
+
 def test_our_own_exceptions_are_called_ours() -> None:
     """An exception of the harness says so; a readiness error speaks for itself, with its notes as evidence."""
     assert failure.describe(ValueError("x")) == ("the harness failed: ValueError: x", {})
