@@ -1,38 +1,42 @@
-"""From results to what a reader sees: one square a model, engine release and device, over all configs. Pure."""
+"""From results to what a reader sees: one square a model, engine, channel and device, over all configs. Pure."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
+
+import msgspec
 
 from matrix.cells import Record
 from matrix.results import Result, Status
+from reports import levels
+from reports.levels import LEVELS, READY, finding
 from reports.standing import Standing
-
-LEVELS = ("absent", "loads", "runs", "right", "robust", "ready")
-RIGHT = LEVELS.index("right")
-ROBUST = LEVELS.index("robust")
-READY = LEVELS.index("ready")
-MAKE_ROBUST = ("state", "batch", "context")
-"""The probes that ask whether it stays right when chunked and cached, batched, and past every context breakpoint."""
-MAKE_RIGHT = ("correctness", "quantized")
-"""Which of them is asked is the config's matter; the other is skipped."""
-MAKE_READY = ("protocol", "throughput")
-"""The probes that ask whether it serves as clients expect, and is not slow."""
-COMPARED = "_rho_"
-"""In the names of a speed's numbers: it was held against a control, or against another engine."""
 
 FRESH_NIGHTS = 3
 """A square older than this fades."""
 
 
-class Square(Record, frozen=True, kw_only=True):
-    """Readiness of one model on one engine release and device."""
+class Place(Record, frozen=True, kw_only=True):
+    """Where a square stands, whatever release is the newest there."""
 
-    model: str
-    release: str
     device: str
+    model: str
+    engine: str
+    channel: str
+
+    @property
+    def column(self) -> str:
+        """The engine, and the channel where it is not the stable one."""
+        return self.engine if self.channel == "stable" else f"{self.engine} {self.channel}"
+
+
+class Square(Record, frozen=True, kw_only=True):
+    """Readiness of one model on the newest release of an engine's channel, on one device."""
+
+    place: Place
+    release: str
     build: str
     level: int | None
     """Index into LEVELS; None where nothing was decided (grey)."""
@@ -42,6 +46,11 @@ class Square(Record, frozen=True, kw_only=True):
     """What the level stands on, by cell and in the order of probes: for each the newest that settled something."""
     later: tuple[Result, ...]
     """Newer ones that settled nothing."""
+
+    @property
+    def version(self) -> str:
+        """Of the engine."""
+        return self.results[0].cell.release.version
 
     @property
     def level_name(self) -> str:
@@ -63,16 +72,14 @@ class Square(Record, frozen=True, kw_only=True):
     @property
     def no_answer(self) -> str:
         """Why the newest run did not settle what an earlier one had; empty where it did."""
-        telling = [result for result in self.later if result.verdict.status is not Status.NOTRUN] or list(self.later)
-        return _why(telling) if telling else ""
+        said = [finding(result) for result in self.later]
+        telling = [one for one in said if one.status is not Status.NOTRUN] or said
+        return levels.telling(telling) if telling else ""
 
     @property
     def colour(self) -> str:
-        """`right`; `wrong`: the engine is to blame; `partly`: DEGRADED, or to blame beside being right; `grey`."""
-        blamed = {result.verdict.status for result in self.results if result.verdict.status.blames_engine}
-        if blamed:
-            return "partly" if blamed == {Status.DEGRADED} or (self.level or 0) >= RIGHT else "wrong"
-        return "right" if self.level is not None and self.level >= RIGHT else "grey"
+        """By `levels.colour`."""
+        return levels.colour({result.verdict.status for result in self.results}, self.level)
 
 
 class Grid(Record, frozen=True, kw_only=True):
@@ -88,16 +95,31 @@ def age_nights(square: Square, today: dt.date) -> int:
 
 
 def grid(standings: Sequence[Standing]) -> Grid:
-    """Group what holds into squares; those of one square may come from several configs."""
-
-    def place(standing: Standing) -> tuple[str, str, str]:
-        cell = standing.result.cell
-        return cell.device.id, cell.model.id, cell.release.id
-
+    """Group what holds into squares; those of one square may come from several configs, of one release."""
     probes = _in_order(standings)
-    ordered = sorted(standings, key=lambda one: (place(one), one.result.cell_id, probes.index(one.result.probe)))
-    squares = [_square(tuple(group)) for _, group in groupby(ordered, key=place)]
+    ordered = sorted(standings, key=lambda one: (_order(one), one.result.cell_id, probes.index(one.result.probe)))
+    squares = [_square(list(group)) for _, group in groupby(ordered, key=_order)]
     return Grid(squares=tuple(squares), probes=tuple(probes))
+
+
+def place(result: Result) -> Place:
+    """The square that a result belongs to, once its release is the newest."""
+    cell = result.cell
+    return Place(device=cell.device.id, model=cell.model.id, engine=cell.release.engine, channel=cell.release.channel)
+
+
+def newest(results: Iterable[Result]) -> str:
+    """The release that is shown of several: the last one released, else the last one measured."""
+
+    def age(result: Result) -> tuple[bool, dt.date, dt.datetime]:
+        released, measured = result.cell.release.released, result.provenance.started_at
+        return released is not None, released or measured.date(), measured
+
+    return max(results, key=age).cell.release.id
+
+
+def _order(standing: Standing) -> tuple[str, ...]:
+    return tuple(msgspec.structs.astuple(place(standing.result)))
 
 
 def _in_order(standings: Sequence[Standing]) -> list[str]:
@@ -106,85 +128,20 @@ def _in_order(standings: Sequence[Standing]) -> list[str]:
     return list(dict.fromkeys(standing.result.probe for standing in by_time))
 
 
-def _square(standings: tuple[Standing, ...]) -> Square:
-    results = tuple(standing.result for standing in standings)
-    cell = results[0].cell
-    level, blocked_by = _level(results)
+def _square(standings: Sequence[Standing]) -> Square:
+    """The newest release of which something is decided; what a newer one could not be asked is named beside it."""
+    decided = [one.result for one in standings if one.result.verdict.status.decided]
+    release = newest(decided or [one.result for one in standings])
+    shown = [one for one in standings if one.result.cell.release.id == release]
+    newer = [one for one in standings if newest([shown[0].result, one.result]) != release]
+    results = tuple(one.result for one in shown)
+    level, blocked_by = levels.level([finding(result) for result in results])
     return Square(
-        model=cell.model.id,
-        release=cell.release.id,
-        device=cell.device.id,
-        build=cell.build,
+        place=place(results[0]),
+        release=release,
+        build=results[0].cell.build,
         level=level,
         blocked_by=blocked_by,
         results=results,
-        later=tuple(standing.later for standing in standings if standing.later is not None),
+        later=(*(one.later for one in shown if one.later is not None), *(one.result for one in newer)),
     )
-
-
-def _level(results: tuple[Result, ...]) -> tuple[int | None, str]:
-    """The highest level that every config earned in which loading was decided, and what blocks the next one."""
-    asked = [r for r in results if r.probe == "loading"]
-    loading = [r for r in asked if r.verdict.status.decided]
-    if not loading:
-        return None, _why(asked or results)
-    results = tuple(r for r in results if r.cell_id in {known.cell_id for known in loading})
-    correctness = [r for r in results if r.probe in MAKE_RIGHT and r.verdict.status is not Status.SKIP]
-    failing = [r for r in loading if r.verdict.status is not Status.PASS]
-    if failing:
-        return 0, _why(failing)
-    unanswered = [r for r in correctness if not _answered(r)]
-    if unanswered or not correctness:
-        return 1, _why(unanswered) if unanswered else "correctness was not asked"
-    wrong = [r for r in correctness if r.verdict.status is not Status.PASS]
-    if wrong:
-        return 2, _why(wrong)
-    asked_for = {probe: [r for r in results if r.probe == probe] for probe in MAKE_ROBUST}
-    shaky = [r for found in asked_for.values() for r in found if r.verdict.status is not Status.PASS]
-    blamed = [r for r in results if r.verdict.status.blames_engine and not _merely_unready(r)]
-    if shaky or blamed:
-        return RIGHT, _why(blamed or shaky)
-    unasked = [probe for probe, found in asked_for.items() if not found]
-    if unasked:
-        return RIGHT, f"{unasked[0]} was not asked"
-    blocked_by = _before_ready(results)
-    return (ROBUST, blocked_by) if blocked_by else (READY, "")
-
-
-def _merely_unready(result: Result) -> bool:
-    """True where it is slow or breaks the protocol; a crash is more than that."""
-    return result.probe in MAKE_READY and result.verdict.status in (Status.FAIL, Status.DEGRADED)
-
-
-def _before_ready(results: tuple[Result, ...]) -> str:
-    """What stands between robust and ready; empty where nothing does."""
-    last = [r for r in results if r.probe in MAKE_READY and not _without_speed(r)]
-    unheld = [r for r in last if r.verdict.status is not Status.PASS]
-    if unheld:
-        return _why(unheld)
-    unasked = set(MAKE_READY) - {r.probe for r in last}
-    if unasked:
-        return f"{min(unasked)} was not asked"
-    timed = [r for r in last if r.probe == "throughput"]
-    if not all(r.cell.device.speed_judged for r in timed):
-        return f"speeds are not judged on {timed[0].cell.device.id}"
-    if not any(COMPARED in name for r in timed for name in r.verdict.numbers):
-        return "its speed could be compared with nothing: no control of its size and no other engine in the run"
-    return ""
-
-
-def _without_speed(result: Result) -> bool:
-    """True in configs in which speed is not asked for."""
-    return result.probe == "throughput" and not result.cell.config.speed_counts
-
-
-def _answered(result: Result) -> bool:
-    """True where the engine generated and its logprobs, if it gives any, were finite."""
-    numbers = result.verdict.numbers
-    nonfinite = sum(value for name, value in numbers.items() if name.endswith("nonfinite"))
-    return bool(numbers) and nonfinite == 0
-
-
-def _why(results: Sequence[Result]) -> str:
-    worst = next((r for r in results if r.verdict.status.blames_engine), results[0])
-    return f"{worst.probe} {worst.verdict.status.value}: {worst.verdict.reason}"

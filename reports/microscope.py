@@ -40,7 +40,7 @@ def render(grid: Grid, runs: Sequence[Run], *, made_at: dt.datetime) -> str:
     releases = sorted({square.release for square in squares})
     by_model: dict[str, dict[str, Square]] = {}
     for square in squares:
-        by_model.setdefault(square.model, {})[square.release] = square
+        by_model.setdefault(square.place.model, {})[square.release] = square
     classes = {_model(square).architecture for square in squares}
     lines = [
         "# The microscope",
@@ -137,4 +137,4 @@ def _times(results: Sequence[Result]) -> float | None:
 
 def _sentence(square: Square) -> str:
     why = square.blocked_by if len(square.blocked_by) <= SHOWN else f"{square.blocked_by[:SHOWN]} …"
-    return f"- `{square.model}` on `{square.release}`, {_kind(square)}: {why}"
+    return f"- `{square.place.model}` on `{square.release}`, {_kind(square)}: {why}"

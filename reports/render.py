@@ -24,7 +24,7 @@ COLOURS = {
 def terminal(grid: Grid) -> RenderableType:
     """A table a model and device, and the sentences below it."""
     parts: list[RenderableType] = []
-    for (model, device), squares in groupby(grid.squares, key=lambda square: (square.model, square.device)):
+    for (model, device), squares in groupby(grid.squares, key=lambda square: (square.place.model, square.place.device)):
         group = list(squares)
         parts += [_table(f"{model} on {device}", group, grid.probes), *map(_sentences, group)]
     return Group(*parts)

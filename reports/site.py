@@ -12,12 +12,13 @@ from jinja2 import Environment
 from matrix.cells import Record
 from matrix.results import Result, Status, write_bytes, write_json
 from reports import mutation, nights, speeds, templating
-from reports.grid import FRESH_NIGHTS, LEVELS, Grid, Square, age_nights, grid
+from reports.grid import FRESH_NIGHTS, Grid, Square, age_nights, grid
+from reports.levels import LEVELS
 from reports.nights import Brought
 from reports.speeds import Changed
 from reports.store import Store
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Of grid.json."""
 
 
@@ -25,6 +26,8 @@ class Published(Record, frozen=True, kw_only=True):
     """What grid.json says of a square."""
 
     model: str
+    engine: str
+    channel: str
     release: str
     device: str
     build: str
@@ -139,7 +142,8 @@ def _published(square: Square, today: dt.date) -> Published:
         for results in _by_cell(square.results)
     }
     return Published(
-        model=square.model, release=square.release, device=square.device, build=square.build, level=square.level,
+        model=square.place.model, engine=square.place.engine, channel=square.place.channel, release=square.release,
+        device=square.place.device, build=square.build, level=square.level,
         level_name=square.level_name, colour=square.colour, blocked_by=square.blocked_by,
         measured_on=square.measured_on, age_nights=age, stale=age > FRESH_NIGHTS, statuses=statuses,
         pages={cell_id: cell_page(cell_id) for cell_id in statuses},
@@ -154,16 +158,16 @@ def _environment(today: dt.date) -> Environment:
 
 
 def _devices(shown: Grid) -> list[tuple[str, list[str], list[tuple[str, dict[str, Square]]]]]:
-    """Per device: its name, its releases, and per model the squares by release."""
+    """Per device: its name, its columns, and per model the squares by column."""
     found = []
-    for device, group in groupby(shown.squares, key=lambda square: square.device):
+    for device, group in groupby(shown.squares, key=lambda square: square.place.device):
         squares = list(group)
-        releases = sorted({square.release for square in squares})
+        columns = sorted({square.place.column for square in squares})
         rows = [
-            (model, {square.release: square for square in row})
-            for model, row in groupby(squares, key=lambda square: square.model)
+            (model, {square.place.column: square for square in row})
+            for model, row in groupby(squares, key=lambda square: square.place.model)
         ]
-        found.append((device, releases, rows))
+        found.append((device, columns, rows))
     return found
 
 

@@ -18,9 +18,12 @@ import msgspec
 from matrix.plan import Night
 from matrix.results import Result, Status
 from reports import rows, runs
+from reports.grid import Place
+from reports.levels import COMPARED, NONFINITE, Finding
 from reports.rows import KEYS, TABLES
 from reports.runs import ARCHIVE, ASIDE, Run, Runs
 from reports.standing import SETTLING, Standing
+from reports.timeline import Change
 
 T = TypeVar("T")
 
@@ -76,6 +79,29 @@ class Store:
             later = one.pop("later")
             by_place.setdefault((one["cell_id"], one["probe"]), {})[later] = rows.result(one)
         return [Standing(result=held[False], later=held.get(True)) for held in by_place.values()]
+
+    def changes(self) -> list[Change]:
+        """Every result that settled other than the one before it, in the order of measuring."""
+        return [
+            Change(
+                place=Place(device=one["device"], model=one["model"], engine=one["engine"], channel=one["channel"]),
+                release=f"{one['engine']}-{one['version']}",
+                released=one["released"],
+                day=one["started_at"].date(),
+                finding=Finding(
+                    cell_id=one["cell_id"],
+                    probe=one["probe"],
+                    status=Status(one["status"]),
+                    reason=one["reason"],
+                    answered=one["answered"],
+                    compared=one["compared"],
+                    device=one["device"],
+                    speed_counts=one["speed_counts"],
+                    speed_judged=one["speed_judged"],
+                ),
+            )
+            for one in self.query(_CHANGES, [*SETTLED, *BLAMED])
+        ]
 
     def log_tail(self, result: Result) -> str:
         """The last lines of the engine's log in the run of a result; empty where none was kept."""
@@ -222,15 +248,23 @@ SETTLED = tuple(status.value for status in Status if status in SETTLING)
 
 _LIST = {name: ", ".join("?" * len(of)) for name, of in (("settled", SETTLED), ("blamed", BLAMED))}
 
-# The rule of `standing.standing` in SQL: of what settles something the newest, else the newest of all; beside
-# it the newest of all, where that settles nothing. Only keys are compared; whole rows are fetched of what is left.
-_STANDING = f"""
-WITH marked AS (
-    SELECT run_id, cell_id, probe, started_at, status,
+# What `levels.finding` says of the numbers of a result.
+_ANSWERED = f"""cardinality(numbers) > 0 AND len(list_filter(map_entries(numbers),
+    lambda one: ends_with(one.key, '{NONFINITE}') AND one.value <> 0)) = 0"""
+_COMPARED = f"len(list_filter(map_keys(numbers), lambda name: contains(name, '{COMPARED}'))) > 0"
+
+# A result settles something by its status, or because the engine broke in the same launch before it could be asked.
+_MARKED = f"""
+    SELECT run_id, cell_id, probe, started_at, hash(status, {_ANSWERED}, {_COMPARED}) AS said,
         status IN ({_LIST["settled"]}) OR (status = 'NOTRUN' AND coalesce(bool_or(status IN ({_LIST["blamed"]}))
             OVER (PARTITION BY run_id, cell_id), false)) AS settles
     FROM results
-), newest AS (
+"""
+
+# The rule of `standing.standing` in SQL: of what settles something the newest, else the newest of all; beside it the
+# newest of all, where that settles nothing. Only keys are compared; whole rows are fetched of what is left.
+_STANDING = f"""
+WITH marked AS ({_MARKED}), newest AS (
     SELECT cell_id, probe, max(struct_pack(settles, started_at, run_id)) AS held,
         max(struct_pack(started_at, run_id, settles)) AS last
     FROM marked GROUP BY cell_id, probe
@@ -242,4 +276,18 @@ WITH marked AS (
 )
 SELECT results.*, keys.later FROM results JOIN keys USING (run_id, cell_id, probe)
 ORDER BY started_at, cell_id
+"""
+
+# Of those results alone that settled other than the one before.
+_CHANGES = f"""
+WITH marked AS ({_MARKED}), changed AS (
+    SELECT run_id, cell_id, probe FROM marked WHERE settles
+    QUALIFY said IS DISTINCT FROM lag(said) OVER (PARTITION BY cell_id, probe ORDER BY started_at)
+)
+SELECT device, model, engine, channel, version, cell_id, probe, started_at, status, reason,
+    {_ANSWERED} AS answered, {_COMPARED} AS compared,
+    TRY_CAST(cell ->> '$.release.released' AS DATE) AS released,
+    coalesce(TRY_CAST(cell ->> '$.config.speed_counts' AS BOOLEAN), false) AS speed_counts,
+    coalesce(TRY_CAST(cell ->> '$.device.speed_judged' AS BOOLEAN), true) AS speed_judged
+FROM results JOIN changed USING (run_id, cell_id, probe) ORDER BY started_at, cell_id, run_id
 """

@@ -38,7 +38,7 @@ def grid(page: Page) -> str:
     today = page.made_at.astimezone(dt.UTC).date()
     lines = ["## Readiness grid", ""]
     lines += [f"> **{alert}**\n" for alert in page.alerts]
-    for device, group in groupby(page.grid.squares, key=lambda square: square.device):
+    for device, group in groupby(page.grid.squares, key=lambda square: square.place.device):
         lines += [*_table(device, list(group), today), ""]
     lines += [f"- {night.day}: {night.sentence}" for night in page.nights]
     lines += [f"- left out: `{cell}`: {reason}" for cell, reason in page.left_out.items()]
@@ -46,11 +46,11 @@ def grid(page: Page) -> str:
 
 
 def _table(device: str, squares: Sequence[Square], today: dt.date) -> list[str]:
-    releases = sorted({square.release for square in squares})
-    lines = [row([f"on {device}", *releases]), row(["---"] * (len(releases) + 1))]
-    for model, found in groupby(squares, key=lambda square: square.model):
-        by_release = {square.release: square for square in found}
-        lines.append(row([model, *(_square(by_release.get(release), today) for release in releases)]))
+    columns = sorted({square.place.column for square in squares})
+    lines = [row([f"on {device}", *columns]), row(["---"] * (len(columns) + 1))]
+    for model, found in groupby(squares, key=lambda square: square.place.model):
+        by_column = {square.place.column: square for square in found}
+        lines.append(row([model, *(_square(by_column.get(column), today) for column in columns)]))
     return lines
 
 
@@ -62,4 +62,4 @@ def _square(square: Square | None, today: dt.date) -> str:
     nights = f"{age} night{'s' if age != 1 else ''} old"
     old = f", **{nights}**" if age > FRESH_NIGHTS else f", {nights}" if age else ""
     why = f"<br>{square.blocked_by}" if square.colour != "right" else ""
-    return f"{MARKS[square.colour]} {level}{old}{why}"
+    return f"{MARKS[square.colour]} {level} ({square.version}){old}{why}"

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from typing import Literal
+
 import msgspec
 import pytest
 
+from matrix.cells import Cell
 from matrix.results import Result, Status
-from reports.grid import MAKE_ROBUST, Square, grid
+from reports.grid import Square, grid
+from reports.levels import MAKE_ROBUST
 from reports.standing import standing
 from tests.reports.samples import cell, result, whole_cell
 
@@ -132,7 +137,7 @@ def test_a_square_is_as_good_as_its_worst_config() -> None:
 
 
 def test_every_engine_has_a_square_of_its_own() -> None:
-    """Squares are model x release x device, in a stable order."""
+    """Squares are model x engine x channel x device, in a stable order."""
     found = grid(standing(whole_cell(cell("beta")) + whole_cell(cell("alpha"))))
     assert [square.release for square in found.squares] == ["alpha-1.0", "beta-1.0"]
     assert found.probes == ("loading", "correctness", "throughput")
@@ -185,3 +190,40 @@ def test_a_suspected_reference_is_grey_with_its_reason_whatever_was_known_before
         square = only([*whole_cell(cell(), correctness=before), doubt])
         assert (square.level, square.colour) == (2, "grey")
         assert square.blocked_by == "correctness REF-SUSPECT: alpha and beta agree"
+
+
+def released(version: str, day: int | None, channel: Literal["stable", "nightly"] = "stable") -> Cell:
+    plain = cell()
+    date = None if day is None else dt.date(2026, 1, day)
+    release = msgspec.structs.replace(plain.release, version=version, released=date, channel=channel)
+    return msgspec.structs.replace(plain, release=release)
+
+
+def test_a_square_shows_the_newest_release_and_nothing_of_older_ones() -> None:
+    """Whatever was measured last: an older one may be measured again to find where a fault came in."""
+    old, new = released("1.9", 1), released("1.10", 2)
+    again = [result("loading", of=old, minute=9), result("correctness", Status.FAIL, of=old, minute=10)]
+    square = only([*whole_cell(new), *again])
+    assert (square.release, square.level) == ("alpha-1.10", 3)
+    assert {one.cell_id for one in square.results} == {new.id}
+
+
+def test_of_releases_without_a_date_the_last_measured_is_shown() -> None:
+    """Nobody knows better."""
+    first, second = released("a", None), released("b", None)
+    assert only([*whole_cell(first), result("loading", of=second, minute=9)]).release == "alpha-b"
+
+
+def test_a_new_release_that_could_not_be_measured_yet_stands_beside_the_older_one() -> None:
+    """Our own failure does not take away what is known of the release before."""
+    new = result("loading", Status.ERROR, of=released("1.10", 2), reason="the registry is down", minute=9)
+    square = only([*whole_cell(released("1.9", 1)), new])
+    assert (square.release, square.level) == ("alpha-1.9", 3)
+    assert square.no_answer == "loading ERROR: the registry is down"
+
+
+def test_channels_have_squares_of_their_own() -> None:
+    """A nightly build does not colour the stable release."""
+    nightly = whole_cell(released("2.0", 3, "nightly"), correctness=Status.FAIL)
+    found = grid(standing([*whole_cell(released("1.9", 1)), *nightly])).squares
+    assert [(square.place.column, square.level) for square in found] == [("alpha nightly", 2), ("alpha", 3)]

@@ -93,7 +93,12 @@ def test_the_summary_for_a_job_page_names_what_is_old_wrong_or_missing(nights: s
     """The same, as Markdown."""
     text = summary.grid(site.page(nights, made_at=NOW))
     assert f"> **Did not report in the night of 2026-01-10: {ABSENT.id}**" in text
-    assert "| small | 🟢 3 right, **4 nights old** | 🟢 3 right, 1 night old | 🔴 2 runs<br>correctness FAIL" in text
+    squares = (
+        "🟢 3 right (1.0), **4 nights old**",
+        "🟢 3 right (1.0), 1 night old",
+        "🔴 2 runs (1.0)<br>correctness FAIL",
+    )
+    assert f"| small | {' | '.join(squares)}" in text
     assert "- 2026-01-08: no results, though 1 cell was planned" in text
     assert "- left out: `old-1.0__small__gpu__default`: no runner for gpu" in text
 
@@ -159,7 +164,7 @@ def test_a_suspected_reference_is_a_grey_square_with_its_reason(tmp_path: Path) 
     page = (tmp_path / "site" / "index.html").read_text()
     assert '<td class="square grey">' in page
     assert "before level 3, right: correctness REF-SUSPECT: alpha and beta agree" in page
-    assert "⚪ 2 runs<br>correctness REF-SUSPECT: alpha and beta agree" in told
+    assert "⚪ 2 runs (1.0)<br>correctness REF-SUSPECT: alpha and beta agree" in told
 
 
 @pytest.fixture
