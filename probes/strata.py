@@ -14,7 +14,7 @@ import numpy as np
 
 from matrix.cells import Cell, Record
 from matrix.results import Measurement, Status, Table, Verdict
-from probes import noise_floor, pooling
+from probes import curves, noise_floor, pooling
 from probes.ends import NEVER_CHOSEN, without
 from probes.noise_floor import Flags, RatioVerdict, TokenLogprobs
 
@@ -131,6 +131,7 @@ def worst_of(strata: Mapping[str, Verdict]) -> Verdict:
         reason="; ".join(f"{name}: {verdict.reason}" for name, verdict in strata.items()),
         evidence={f"{name}: {key}": text for name, v in strata.items() for key, text in v.evidence.items()},
         numbers={f"{name.split(',')[0]}_{key}": x for name, v in strata.items() for key, x in v.numbers.items()},
+        curves={f"{name.split(',')[0]}_{key}": x for name, v in strata.items() for key, x in v.curves.items()},
     )
 
 
@@ -187,7 +188,7 @@ def by_logprobs(
     """One stratum of logprobs against the reference, at its share of the level; `scale` is that of the ladder."""
     candidate = TokenLogprobs(**table)
     if cell.dtype == "float32":
-        return by_float32(candidate, family, top_k)
+        return msgspec.structs.replace(by_float32(candidate, family, top_k), curves=_curves(family, candidate))
     found = noise_floor.judge_ratio(
         family.reference,
         family.replicates,
@@ -201,8 +202,14 @@ def by_logprobs(
     )
     sentence = _named(found.sentence + _news(found, cell), found.decision, family, candidate)
     return Verdict(
-        status=Status(found.decision), reason=sentence, evidence=left_out(found.dropped), numbers=ratio_numbers(found)
-    )
+        status=Status(found.decision), reason=sentence, evidence=left_out(found.dropped), numbers=ratio_numbers(found),
+        curves=_curves(family, candidate),
+    )  # fmt: skip
+
+
+def _curves(family: Family, candidate: TokenLogprobs) -> curves.Curves:
+    """Of the positions at which the reference says something; a beginning that sequences share is among them once."""
+    return curves.by_position(family.reference, family.replicates, candidate, family.counted)
 
 
 def ratio_numbers(found: RatioVerdict) -> dict[str, float]:

@@ -18,7 +18,7 @@ import msgspec
 from matrix.cells import Cell, Device, Record, Shape
 from matrix.errors import ReadinessError
 from matrix.results import Measurement, Status, Verdict
-from probes import loads, pace
+from probes import curves, loads, pace
 from probes.client import connect
 from probes.loads import Asked, Loader, Prompts
 from probes.pace import DeviceSpeed, Needs
@@ -145,7 +145,10 @@ def judge(measurement: Measurement, cell: Cell) -> Verdict:
         sentences.append("not compared, for it runs on stand-ins of ours")
     if values.workers > 1:
         sentences.append(f"measured beside {values.workers - 1} other worker(s)")
-    return Verdict(status=Status.PASS, reason="; ".join(sentences), numbers=numbers, evidence=_evidence(values))
+    return Verdict(
+        status=Status.PASS, reason="; ".join(sentences), numbers=numbers, evidence=_evidence(values),
+        curves=curves.of_speeds(asked, values.shapes),
+    )  # fmt: skip
 
 
 def miscounted(one: Asked, wanted: int) -> str | None:
