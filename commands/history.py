@@ -12,7 +12,7 @@ import typer
 from commands.options import ResultsOption, err, out, refuse
 from matrix.results import Status
 from reports import compact as compacting
-from reports import render, store
+from reports import questions, render, store
 from reports.diff import diff
 from reports.store import Store
 
@@ -65,7 +65,7 @@ def show_results(
             return
         kept = found.results(" AND ".join(given), list(given.values()))
         if not history:
-            standing = {(one.result.cell_id, one.result.probe): one.result for one in found.standing()}
+            standing = {(one.result.cell_id, one.result.probe): one.result for one in questions.standing(found)}
             kept = [result for result in kept if standing[result.cell_id, result.probe] == result]
     if json_output:
         typer.echo(msgspec.json.format(msgspec.json.encode(kept)).decode())

@@ -34,8 +34,9 @@ from probes import registry, rejudge, stage, verify
 from probes.session import Options, Session, new_run_id
 from probes.stopwatch import HARNESS, PARTS
 from reports import cost, outcome, render, runs, store
-from reports import site as sites
 from reports.grid import grid as make_grid
+from reports.site import build
+from reports.site.gather import gather
 from reports.standing import standing
 from runners import cache as cache_room
 from runners import images as images_room
@@ -144,9 +145,9 @@ def _report(
     found = runs.read_run(folder)
     spent = _cost(found, staged, total_s)
     write_json(folder / cost.FILE, spent)
-    out.print(render.terminal(make_grid(standing(found.results))))
+    out.print(render.terminal(make_grid(standing(found.results), every_release=True)))
     with store.opened(results) as all_results:
-        page = sites.write(all_results, site, made_at=dt.datetime.now(dt.UTC))
+        page = build.write(gather(all_results, made_at=dt.datetime.now(dt.UTC)), all_results, site)
     out.print(cost.sentence(spent), markup=False, highlight=False)
     out.print(f"results: {folder}\nsite: {page}\nJUnit XML: {junit_file}", markup=False, highlight=False)
 
@@ -187,7 +188,7 @@ def verify_server(
     if json_output:
         typer.echo(msgspec.json.format(msgspec.json.encode(found.results)).decode())
     else:
-        out.print(render.terminal(make_grid(standing(found.results))))
+        out.print(render.terminal(make_grid(standing(found.results), every_release=True)))
     raise SystemExit(_status(code, folder))
 
 

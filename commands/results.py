@@ -13,11 +13,12 @@ from commands.options import NightOption, ResultsOption, SiteOption, SummaryOpti
 from matrix.results import write_bytes
 from probes import arbitrate, comparison
 from reports import collect as collecting
-from reports import markdown, microscope, outcome, render, store
-from reports import site as sites
+from reports import markdown, microscope, outcome, questions, render, store
 from reports import summary as summaries
 from reports.bugs import draft as drafting
 from reports.grid import grid as make_grid
+from reports.site import build
+from reports.site.gather import gather
 from reports.standing import standing
 from runners import registry as engine_registry
 
@@ -63,6 +64,9 @@ def grid(
     ] = None,
     night: NightOption = None,
     summary: SummaryOption = None,
+    base: Annotated[
+        str, typer.Option("--base", metavar="URL", help="Where the site will be published; for feeds.")
+    ] = "",
 ) -> None:
     """Build the site and print the grid from result files alone.
 
@@ -70,18 +74,19 @@ def grid(
     """
     made_at = dt.datetime.now(dt.UTC)
     with store.opened(results) as found:
-        shown = sites.page(found, made_at=made_at)
+        shown = gather(found, made_at=made_at)
         if not shown.grid.squares and night is None:
             refuse(f"no results in {results}; `readiness run` makes some")
         out.print(render.terminal(shown.grid))
         if microscope_file is not None:
-            write_bytes(microscope_file, microscope.render(shown.grid, found.fresh.runs, made_at=made_at).encode())
+            every = make_grid(shown.standings, every_release=True)
+            write_bytes(microscope_file, microscope.render(every, found.fresh.runs, made_at=made_at).encode())
         if markdown_file is not None:
             last = [run for run in found.fresh.runs if run.results][-1]
-            squares = make_grid(standing(last.results))
+            squares = make_grid(standing(last.results), every_release=True)
             write_bytes(markdown_file, markdown.render(squares, last, made_at=made_at).encode())
         summarise(summary, summaries.grid(shown))
-        out.print(f"site: {sites.write(found, site, made_at=made_at)}", markup=False, highlight=False)
+        out.print(f"site: {build.write(shown, found, site, base=base)}", markup=False, highlight=False)
         of_night = found.results("night = ?", [night]) if night is not None else []
     if night is not None and not any(result.verdict.status.decided for result in of_night):
         err.print(f"readiness: night {night} has brought no decided result", markup=False, highlight=False)
@@ -100,7 +105,7 @@ def bugs(
         refuse("bugs are only drafted so far: say --dry-run")
     with store.opened(results) as found:
         failures = drafting.failures(found)
-        tails = {failure.id: found.log_tail(failure.latest[0]) for failure in failures if failure.confirmed}
+        tails = {failure.id: questions.log_tail(found, failure.latest[0]) for failure in failures if failure.confirmed}
     for failure in failures:
         if failure.confirmed:
             write_bytes(drafts / f"{failure.id}.md", drafting.draft(failure, tails[failure.id]).encode())
@@ -117,7 +122,7 @@ def show(
 ) -> None:
     """Print all evidence of a cell: sentences, numbers, versions, log tail, and where the log lies."""
     with store.opened(results) as found:
-        held = found.standing()
+        held = questions.standing(found)
     newest = [result for one in held for result in (one.result, one.later) if result is not None]
     matching = [result for result in newest if fnmatchcase(result.cell_id, cell)]
     if not matching:

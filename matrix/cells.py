@@ -113,6 +113,9 @@ class Config(Record, frozen=True, kw_only=True):
     """True for the settings that users run; only their speed is published."""
 
 
+Kind = Literal["dense", "moe", "sliding-window", "mla", "sparse-attention", "linear-attention", "state-space"]
+
+
 class HubSource(Record, frozen=True, kw_only=True, tag="hub", tag_field="from"):
     """A repository on the Hugging Face Hub, pinned by commit."""
 
@@ -162,6 +165,8 @@ class Model(Record, frozen=True, kw_only=True):
     context_length: int
     parameters_total: int | None = None
     parameters_active: int | None = None
+    kinds: tuple[Kind, ...] = ()
+    """What its architecture is made of, by which readers look for their like."""
     trust_remote_code: bool = False
     """The checkpoint brings code of its own, which runs only in a container without any network."""
     tools: str | None = None

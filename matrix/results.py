@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from matrix.cells import Cell, FileName, Record
+from matrix.cells import Cell, FileName, Model, Record
 from matrix.errors import ReadinessError
 from matrix.untrusted import SENTENCE, TEXT, redacted_values, safe
 
@@ -205,33 +205,45 @@ def read_result(path: Path) -> Result:
     # Names become paths of pages and of logs: only those that a cell can have are taken from a file.
     if found.cell_id != found.cell.id or path.parts[-2:] != (found.cell_id, _result_name(found.probe)):
         raise SchemaError(f"{path}: holds {found.probe} of {found.cell_id}, which is not what its place says")
-    return found
+    return _storable(found)
 
 
 def write_result(run: Path, result: Result) -> Path:
     """Store a result in its run, fit to be shown to anybody; returns the file."""
     path = run / result.cell_id / _result_name(result.probe)
-    said = result.provenance.engine_version
-    provenance = msgspec.structs.replace(
-        result.provenance, engine_version=None if said is None else safe(said, SENTENCE)
-    )
-    verdict = _storable(result.verdict)
-    write_json(
-        path,
-        msgspec.structs.replace(result, schema_version=SCHEMA_VERSION, verdict=verdict, provenance=provenance),
-    )
+    write_json(path, msgspec.structs.replace(_storable(result), schema_version=SCHEMA_VERSION))
     return path
 
 
-def _storable(verdict: Verdict) -> Verdict:
-    """Without secrets and control characters in what an engine has said, and with finite numbers alone."""
+def _storable(result: Result) -> Result:
+    """Without secrets and control characters in what an engine has said, and with finite numbers alone.
+
+    What is read is made so too: a file may be an older program's, or somebody else's.
+    """
+    verdict, said = result.verdict, result.provenance.engine_version
+    provenance = msgspec.structs.replace(
+        result.provenance,
+        engine_version=None if said is None else safe(said, SENTENCE),
+        machine=safe(result.provenance.machine, SENTENCE),
+    )
     # JSON has no NaN and no infinity; the sentence of such a verdict says what was not finite.
-    return msgspec.structs.replace(
+    verdict = msgspec.structs.replace(
         verdict,
         reason=safe(verdict.reason, SENTENCE),
+        expected_reason=safe(verdict.expected_reason, SENTENCE),
         evidence={safe(name, SENTENCE): safe(text, TEXT) for name, text in verdict.evidence.items()},
         numbers={name: value for name, value in verdict.numbers.items() if math.isfinite(value)},
         curves={name: curve for name, curve in verdict.curves.items() if all(map(math.isfinite, curve))},
+    )
+    cell = msgspec.structs.replace(result.cell, model=_plain(result.cell.model))
+    return msgspec.structs.replace(result, cell=cell, verdict=verdict, provenance=provenance)
+
+
+def _plain(model: Model) -> Model:
+    """The same for what a hub says of a model."""
+    said = {name: getattr(model, name) for name in ("architecture", "licence", "organisation", "country", "note")}
+    return msgspec.structs.replace(
+        model, **{name: None if text is None else safe(text, SENTENCE) for name, text in said.items()}
     )
 
 

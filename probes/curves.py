@@ -11,8 +11,8 @@ from probes import noise_floor
 from probes.loads import COLD, Asked
 from probes.noise_floor import Flags, Floats, TokenLogprobs
 
-POINTS = 48
-"""At most so many a curve."""
+POINTS = 32
+"""At most so many a curve, of three digits each: every night keeps them."""
 
 Curves = dict[str, tuple[float, ...]]
 
@@ -40,7 +40,7 @@ def by_position(
         "noise_low_nats": noise.min(axis=0),
         "noise_high_nats": noise.max(axis=0),
     }
-    return {name: tuple(float(value) for value in np.asarray(curve)[kept]) for name, curve in curves.items()}
+    return {name: _short(np.asarray(curve)[kept]) for name, curve in curves.items()}
 
 
 def _rms(difference: Floats, counted: Flags, columns: np.ndarray) -> float:
@@ -66,4 +66,8 @@ def _quantiles(values: Sequence[float]) -> tuple[float, ...]:
     ordered = np.sort(np.asarray(values, dtype=float))
     if len(ordered) > POINTS:
         ordered = np.quantile(ordered, np.linspace(0.0, 1.0, POINTS))
-    return tuple(float(value) for value in ordered)
+    return _short(ordered)
+
+
+def _short(values: Iterable[float]) -> tuple[float, ...]:
+    return tuple(float(f"{value:.3g}") for value in values)

@@ -94,11 +94,19 @@ def age_nights(square: Square, today: dt.date) -> int:
     return (today - square.measured_on).days
 
 
-def grid(standings: Sequence[Standing]) -> Grid:
-    """Group what holds into squares; those of one square may come from several configs, of one release."""
+def grid(standings: Sequence[Standing], *, every_release: bool = False) -> Grid:
+    """Group what holds into squares; those of one square may come from several configs, of one release.
+
+    `every_release`: a square for each, and not for the newest alone; what one run has asked is all of it of interest.
+    """
+
+    def order(one: Standing) -> tuple[str, ...]:
+        at = msgspec.structs.astuple(place(one.result))
+        return (*at, one.result.cell.release.id) if every_release else at
+
     probes = _in_order(standings)
-    ordered = sorted(standings, key=lambda one: (_order(one), one.result.cell_id, probes.index(one.result.probe)))
-    squares = [_square(list(group)) for _, group in groupby(ordered, key=_order)]
+    ordered = sorted(standings, key=lambda one: (order(one), one.result.cell_id, probes.index(one.result.probe)))
+    squares = [_square(list(group)) for _, group in groupby(ordered, key=order)]
     return Grid(squares=tuple(squares), probes=tuple(probes))
 
 
@@ -116,10 +124,6 @@ def newest(results: Iterable[Result]) -> str:
         return released is not None, released or measured.date(), measured
 
     return max(results, key=age).cell.release.id
-
-
-def _order(standing: Standing) -> tuple[str, ...]:
-    return tuple(msgspec.structs.astuple(place(standing.result)))
 
 
 def _in_order(standings: Sequence[Standing]) -> list[str]:

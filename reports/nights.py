@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 
 from matrix.cells import Record
 from matrix.plan import Night
-from matrix.results import Result
 
 SHOWN = 7
 """Nights that the page looks back."""
@@ -41,29 +40,40 @@ class Brought(Record, frozen=True, kw_only=True):
         return f"{self.decided} of {self.planned} cells decided{lacking}"
 
 
-def last(nights: Sequence[Night], results: Sequence[Result], today: dt.date) -> list[Brought]:
+class Came(Record, frozen=True, kw_only=True):
+    """A cell of which something was measured on a day."""
+
+    night: str | None
+    """The nightly run that it was a part of."""
+    day: dt.date
+    """UTC."""
+    cell_id: str
+    decided: bool
+    """At least one of its results."""
+
+
+def last(nights: Sequence[Night], came: Sequence[Came], today: dt.date) -> list[Brought]:
     """The last nights up to a day (UTC), newest first; days without any run are among them."""
     days = {night.night: _day(night.planned_at) for night in nights}
-    by_day: dict[dt.date, list[Result]] = {}
-    for result in results:
-        day = days.get(result.provenance.night or "", _day(result.provenance.started_at))
-        by_day.setdefault(day, []).append(result)
+    by_day: dict[dt.date, list[Came]] = {}
+    for one in came:
+        by_day.setdefault(days.get(one.night or "", one.day), []).append(one)
     return [
         brought(day, [night for night in nights if days[night.night] == day], by_day.get(day, []))
         for day in (today - dt.timedelta(days=back) for back in range(SHOWN))
     ]
 
 
-def brought(day: dt.date, nights: Sequence[Night], results: Collection[Result]) -> Brought:
+def brought(day: dt.date, nights: Sequence[Night], came: Collection[Came]) -> Brought:
     """What came of some plans of one day."""
     planned = {cell for night in nights for cell in night.cells}
-    came = {result.cell_id for result in results}
+    cells = {one.cell_id for one in came}
     return Brought(
         day=day,
-        planned=len(planned | came) if nights else None,
-        came=len(came),
-        decided=len({result.cell_id for result in results if result.verdict.status.decided}),
-        missing=tuple(sorted(planned - came)),
+        planned=len(planned | cells) if nights else None,
+        came=len(cells),
+        decided=len({one.cell_id for one in came if one.decided}),
+        missing=tuple(sorted(planned - cells)),
     )
 
 

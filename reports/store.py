@@ -16,21 +16,16 @@ import duckdb
 import msgspec
 
 from matrix.plan import Night
-from matrix.results import Result, Status
+from matrix.results import Result
+from matrix.untrusted import TEXT, safe
 from reports import rows, runs
-from reports.grid import Place
-from reports.levels import COMPARED, NONFINITE, Finding
 from reports.rows import KEYS, TABLES
 from reports.runs import ARCHIVE, ASIDE, Run, Runs
-from reports.standing import SETTLING, Standing
-from reports.timeline import Change
 
 T = TypeVar("T")
 
 MEMORY_LIMIT = "1GB"
 """DuckDB's own; beyond it, it writes to disk."""
-
-BLAMED = tuple(status.value for status in Status if status.blames_engine)
 
 
 class Store:
@@ -70,44 +65,6 @@ class Store:
         """Results that an SQL condition holds for, in the order of measuring; each is made whole, so ask for few."""
         found = self.query(f"SELECT * FROM results WHERE {where} ORDER BY started_at, cell_id, run_id", parameters)
         return [rows.result(one) for one in found]
-
-    def standing(self) -> list[Standing]:
-        """What holds for every cell and probe, by the rule of `standing.standing`."""
-        found = self.query(_STANDING, [*SETTLED, *BLAMED])
-        by_place: dict[tuple[str, str], dict[bool, Result]] = {}
-        for one in found:
-            later = one.pop("later")
-            by_place.setdefault((one["cell_id"], one["probe"]), {})[later] = rows.result(one)
-        return [Standing(result=held[False], later=held.get(True)) for held in by_place.values()]
-
-    def changes(self) -> list[Change]:
-        """Every result that settled other than the one before it, in the order of measuring."""
-        return [
-            Change(
-                place=Place(device=one["device"], model=one["model"], engine=one["engine"], channel=one["channel"]),
-                release=f"{one['engine']}-{one['version']}",
-                released=one["released"],
-                day=one["started_at"].date(),
-                finding=Finding(
-                    cell_id=one["cell_id"],
-                    probe=one["probe"],
-                    status=Status(one["status"]),
-                    reason=one["reason"],
-                    answered=one["answered"],
-                    compared=one["compared"],
-                    device=one["device"],
-                    speed_counts=one["speed_counts"],
-                    speed_judged=one["speed_judged"],
-                ),
-            )
-            for one in self.query(_CHANGES, [*SETTLED, *BLAMED])
-        ]
-
-    def log_tail(self, result: Result) -> str:
-        """The last lines of the engine's log in the run of a result; empty where none was kept."""
-        place = (result.provenance.run_id, result.cell_id)
-        found = self.query("SELECT log_tail FROM cells WHERE run_id = ? AND cell_id = ?", place)
-        return str(found[0]["log_tail"] or "") if found else ""
 
     def _ask(self, sql: str, parameters: Sequence[object]) -> list[dict[str, Any]]:
         cursor = self._connection.execute(sql, list(parameters))
@@ -188,7 +145,7 @@ def archived(folder: Path, table: str) -> list[Path]:
 def rows_of(run: Run) -> dict[str, list[dict[str, Any]]]:
     """What a run that lies there as JSON has for each table."""
     seconds = {one.cell_id: one.seconds for one in run.timings}
-    tails = {path.parent.name: path.read_text(errors="replace") for path in run.log_tails}
+    tails = {path.parent.name: safe(path.read_text(errors="replace"), TEXT) for path in run.log_tails}
     cells = [
         {"run_id": run.run_id, "cell_id": cell, "log_tail": tails.get(cell), "seconds": seconds.get(cell, {})}
         for cell in sorted({*seconds, *tails})
@@ -242,52 +199,3 @@ def damage(connection: duckdb.DuckDBPyConnection, path: Path) -> str:
 def quoted(text: str) -> str:
     """An SQL string."""
     return "'" + text.replace("'", "''") + "'"
-
-
-SETTLED = tuple(status.value for status in Status if status in SETTLING)
-
-_LIST = {name: ", ".join("?" * len(of)) for name, of in (("settled", SETTLED), ("blamed", BLAMED))}
-
-# What `levels.finding` says of the numbers of a result.
-_ANSWERED = f"""cardinality(numbers) > 0 AND len(list_filter(map_entries(numbers),
-    lambda one: ends_with(one.key, '{NONFINITE}') AND one.value <> 0)) = 0"""
-_COMPARED = f"len(list_filter(map_keys(numbers), lambda name: contains(name, '{COMPARED}'))) > 0"
-
-# A result settles something by its status, or because the engine broke in the same launch before it could be asked.
-_MARKED = f"""
-    SELECT run_id, cell_id, probe, started_at, hash(status, {_ANSWERED}, {_COMPARED}) AS said,
-        status IN ({_LIST["settled"]}) OR (status = 'NOTRUN' AND coalesce(bool_or(status IN ({_LIST["blamed"]}))
-            OVER (PARTITION BY run_id, cell_id), false)) AS settles
-    FROM results
-"""
-
-# The rule of `standing.standing` in SQL: of what settles something the newest, else the newest of all; beside it the
-# newest of all, where that settles nothing. Only keys are compared; whole rows are fetched of what is left.
-_STANDING = f"""
-WITH marked AS ({_MARKED}), newest AS (
-    SELECT cell_id, probe, max(struct_pack(settles, started_at, run_id)) AS held,
-        max(struct_pack(started_at, run_id, settles)) AS last
-    FROM marked GROUP BY cell_id, probe
-), keys AS (
-    SELECT cell_id, probe, held.run_id AS run_id, false AS later FROM newest
-    UNION ALL
-    SELECT cell_id, probe, last.run_id, true FROM newest
-    WHERE held.settles AND NOT last.settles
-)
-SELECT results.*, keys.later FROM results JOIN keys USING (run_id, cell_id, probe)
-ORDER BY started_at, cell_id
-"""
-
-# Of those results alone that settled other than the one before.
-_CHANGES = f"""
-WITH marked AS ({_MARKED}), changed AS (
-    SELECT run_id, cell_id, probe FROM marked WHERE settles
-    QUALIFY said IS DISTINCT FROM lag(said) OVER (PARTITION BY cell_id, probe ORDER BY started_at)
-)
-SELECT device, model, engine, channel, version, cell_id, probe, started_at, status, reason,
-    {_ANSWERED} AS answered, {_COMPARED} AS compared,
-    TRY_CAST(cell ->> '$.release.released' AS DATE) AS released,
-    coalesce(TRY_CAST(cell ->> '$.config.speed_counts' AS BOOLEAN), false) AS speed_counts,
-    coalesce(TRY_CAST(cell ->> '$.device.speed_judged' AS BOOLEAN), true) AS speed_judged
-FROM results JOIN changed USING (run_id, cell_id, probe) ORDER BY started_at, cell_id, run_id
-"""

@@ -10,7 +10,7 @@ from matrix.plan import Job, Night
 from reports.collect import Collected
 from reports.grid import FRESH_NIGHTS, Square, age_nights
 from reports.markdown import row
-from reports.site import Page
+from reports.site.gather import Gathered
 
 MARKS = {"right": "🟢", "partly": "🟠", "wrong": "🔴", "grey": "⚪"}
 
@@ -33,9 +33,9 @@ def collected(done: Collected) -> str:
     return "\n".join([*lines, ""])
 
 
-def grid(page: Page) -> str:
+def grid(page: Gathered) -> str:
     """The grid, what is wrong with it, and what the last nights have brought."""
-    today = page.made_at.astimezone(dt.UTC).date()
+    today = page.today
     lines = ["## Readiness grid", ""]
     lines += [f"> **{alert}**\n" for alert in page.alerts]
     for device, group in groupby(page.grid.squares, key=lambda square: square.place.device):

@@ -18,6 +18,7 @@ import tomlkit
 from matrix.cells import Model, RecipeSource, Record
 from matrix.errors import WrongInput
 from matrix.load import did_you_mean
+from probes.checkpoints.kinds import kinds
 from probes.checkpoints.shrink import Config, Shrunk, text_part
 from probes.checkpoints.sizes import LONGEST
 
@@ -139,6 +140,7 @@ def _model(name: str, recipe: Recipe) -> Model:
         id=f"{PREFIX}{name}",
         source=RecipeSource(recipe=name),
         architecture=recipe.architecture,
+        kinds=kinds(part),
         dtype="float32",
         context_length=min(longest, LONGEST),
         text_only=recipe.text_only,

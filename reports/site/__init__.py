@@ -1,0 +1,1 @@
+"""The static site: pages for people, files for programs; of results alone."""

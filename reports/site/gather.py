@@ -1,0 +1,130 @@
+"""Everything that the site shows, from one opened store; each question is asked once."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+
+from matrix.cells import Model, Record
+from matrix.results import Result
+from reports import nights, questions, speeds
+from reports.grid import Grid, Place, grid
+from reports.nights import Brought
+from reports.questions import AboutCell, Past
+from reports.site.views import NEWS_DAYS, NEWS_SHOWN, News, Shown, is_tiny, news, shown
+from reports.speeds import Changed
+from reports.standing import Standing
+from reports.store import Store
+from reports.timeline import Step, timelines
+
+HISTORY_DAYS = 120
+"""Nights that a cell's page, and the search for changes of speed, look back."""
+
+TIMED = "probe = ? AND started_at >= ? AND coalesce(TRY_CAST(cell ->> '$.device.speed_judged' AS BOOLEAN), true)"
+"""In SQL: what has a history of speeds."""
+
+
+class Gathered(Record, frozen=True, kw_only=True):
+    """What pages and files are made of."""
+
+    made_at: dt.datetime
+    """UTC."""
+    standings: tuple[Standing, ...]
+    grid: Grid
+    squares: tuple[Shown, ...]
+    """Those of the grid, in a reader's words and the same order."""
+    timelines: dict[Place, tuple[Step, ...]]
+    models: dict[str, Model]
+    """As they were last measured."""
+    nights: tuple[Brought, ...]
+    """Newest first."""
+    speed_changes: tuple[Changed, ...]
+    left_out: dict[str, str]
+    """Of the newest night: reasons by cell."""
+    problems: tuple[str, ...]
+    past: dict[tuple[str, str], Past]
+    """By cell and probe."""
+    about: dict[tuple[str, str], AboutCell]
+    """By run and cell."""
+
+    @property
+    def today(self) -> dt.date:
+        """The day (UTC) on which the site is made."""
+        return self.made_at.astimezone(dt.UTC).date()
+
+    @property
+    def news(self) -> list[News]:
+        """What the first page tells of changes; of tiny checkpoints where there is no other."""
+        found = news(self.timelines, self.today - dt.timedelta(days=NEWS_DAYS))
+        served = [one for one in found if not is_tiny(self.models[one.place.model])]
+        return (served or found)[:NEWS_SHOWN]
+
+    @property
+    def alerts(self) -> list[str]:
+        """What a reader must know before believing the squares."""
+        said = [f"Not readable: {problem}" for problem in gathered(self.problems)]
+        newest = next((night for night in self.nights if night.planned is not None), None)
+        if newest is not None and not newest.decided:
+            said.insert(0, f"The night of {newest.day} decided nothing; the squares are older. ({newest.sentence})")
+        if newest is not None and newest.missing and newest.came:
+            said.insert(0, f"Did not report in the night of {newest.day}: {', '.join(newest.missing)}")
+        return said
+
+    def by_cell(self) -> dict[str, list[Standing]]:
+        """What stands, cell by cell."""
+        found: dict[str, list[Standing]] = {}
+        for one in self.standings:
+            found.setdefault(one.result.cell_id, []).append(one)
+        return found
+
+    def seconds(self, results: Sequence[Result]) -> float | None:
+        """What the cells of some results took when they were last measured; None where nobody knows."""
+        newest = {result.cell_id: result for result in sorted(results, key=lambda one: one.provenance.started_at)}
+        known = [
+            sum(about.seconds.values())
+            for result in newest.values()
+            if (about := self.about.get((result.provenance.run_id, result.cell_id))) is not None and about.seconds
+        ]
+        return sum(known) if known else None
+
+
+def gather(store: Store, *, made_at: dt.datetime) -> Gathered:
+    """Ask a store everything."""
+    today = made_at.astimezone(dt.UTC).date()
+    since, recent = (today - dt.timedelta(days=days) for days in (HISTORY_DAYS, nights.SHOWN + 1))
+    standings = questions.standing(store)
+    found, steps = grid(standings), timelines(questions.changes(store))
+    newest = [one.later or one.result for one in standings]
+    launches = {(one.provenance.run_id, one.cell_id) for one in newest}
+    launches |= {(one.result.provenance.run_id, one.result.cell_id) for one in standings}
+    return Gathered(
+        made_at=made_at,
+        standings=tuple(standings),
+        grid=found,
+        squares=tuple(shown(square, steps.get(square.place, ()), today) for square in found.squares),
+        timelines=steps,
+        models=_models(newest),
+        nights=tuple(nights.last(store.nights, questions.came(store, recent), today)),
+        speed_changes=tuple(speeds.changed(store.results(TIMED, [speeds.PROBE, since]))),
+        left_out=dict(store.nights[-1].left_out) if store.nights else {},
+        problems=store.problems,
+        past=questions.past(store, since),
+        about=questions.about_cells(store, launches),
+    )
+
+
+def _models(results: Sequence[Result]) -> dict[str, Model]:
+    ordered = sorted(results, key=lambda one: one.provenance.started_at)
+    return {result.cell.model.id: result.cell.model for result in ordered}
+
+
+def gathered(problems: Sequence[str]) -> list[str]:
+    """Files that cannot be read for the same reason, in one line: a new schema makes all older ones unreadable."""
+    by_reason: dict[str, list[str]] = {}
+    for problem in problems:
+        path, _, reason = problem.partition(": ")
+        by_reason.setdefault(reason, []).append(path)
+    return [
+        f"{paths[0]}: {reason}" if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} others: {reason}"
+        for reason, paths in by_reason.items()
+    ]

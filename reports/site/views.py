@@ -1,0 +1,340 @@
+"""What the templates show, from records: squares in words, sections of the grid, an engine's releases. Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby, pairwise
+
+from matrix.cells import Model, RecipeSource, Record
+from matrix.results import Result, Status
+from reports import adoption
+from reports.grid import FRESH_NIGHTS, Place, Square, age_nights
+from reports.levels import LEVELS
+from reports.site.charts import Mark
+from reports.standing import Standing
+from reports.timeline import Step, on
+
+NEWS_DAYS = 7
+NEWS_SHOWN = 12
+"""Changes on the first page: of so many days, and so many at most."""
+
+STRIP_NIGHTS = 60
+"""Nights that a strip of levels looks back."""
+
+
+class Shown(Record, frozen=True, kw_only=True):
+    """A square in a reader's words."""
+
+    model: str
+    engine: str
+    channel: str
+    device: str
+    release: str
+    version: str
+    build: str
+    level: int | None
+    level_name: str
+    colour: str
+    """`right`, `partly`, `wrong` or `grey`."""
+    known: bool
+    """Every fault of it is one that a rule expects."""
+    blocked_by: str
+    blocks: str
+    no_answer: str
+    speed: float | None
+    """Output tokens/s of one request at a time."""
+    measured_on: dt.date
+    age_nights: int
+    stale: bool
+    since: dt.date | None
+    """The first day of what it shows now."""
+    page: str
+    """Of its cell in the settings that users run, else of its first."""
+
+    @property
+    def since_words(self) -> str:
+        """How old or how lasting it is."""
+        if self.age_nights:
+            return f"{self.age_nights} night{'s' if self.age_nights != 1 else ''} old"
+        return f"since {self.since}" if self.since else f"on {self.measured_on}"
+
+
+class News(Record, frozen=True, kw_only=True):
+    """A square that shows something else than the day before."""
+
+    place: Place
+    day: dt.date
+    before: Step | None
+    after: Step
+
+    @property
+    def colour(self) -> str:
+        """Of what it shows now."""
+        return self.after.colour
+
+    @property
+    def sentence(self) -> str:
+        """In words."""
+        was = "first asked" if self.before is None else f"was {_level(self.before)}"
+        if self.before is not None and self.before.release != self.after.release:
+            was += f" with {self.before.release}"
+        where = f"{self.place.model} on {self.after.release} ({self.place.device})"
+        return f"{where}: {_level(self.after)}, {was}"
+
+    @property
+    def why(self) -> str:
+        """What is wrong with it now; empty where nothing is."""
+        return self.after.blocked_by if self.after.colour in ("wrong", "partly") else ""
+
+
+class Column(Record, frozen=True, kw_only=True):
+    """Of the grid."""
+
+    name: str
+    engine: str
+    channel: str
+
+
+class Row(Record, frozen=True, kw_only=True):
+    """One model on one device."""
+
+    model: Model
+    squares: dict[str, Shown]
+    """By column."""
+
+    @property
+    def level(self) -> int:
+        """The highest of its squares; -1 where none is known."""
+        return max((-1 if square.level is None else square.level for square in self.squares.values()), default=-1)
+
+    @property
+    def text(self) -> str:
+        """What a search looks in."""
+        words = (self.model.id, self.model.organisation, self.model.architecture, *self.model.kinds)
+        return " ".join(word for word in words if word).lower()
+
+
+class Section(Record, frozen=True, kw_only=True):
+    """All of one device."""
+
+    id: str
+    columns: list[Column]
+    rows: list[Row]
+    """The newest model first."""
+
+
+class Moved(Record, frozen=True, kw_only=True):
+    """What one release answers otherwise than the one before it."""
+
+    cell_id: str
+    """Of the newer one."""
+    model: str
+    device: str
+    probe: str
+    before: str
+    after: str
+    mended: bool
+    reason: str
+
+
+class Between(Record, frozen=True, kw_only=True):
+    """Two releases of one engine, one after the other in one channel."""
+
+    before: str
+    after: str
+    moved: list[Moved]
+
+
+class ReleaseShown(Record, frozen=True, kw_only=True):
+    """A release that was measured."""
+
+    id: str
+    channel: str
+    released: dt.date | None
+    builds: list[str]
+    colours: dict[str, int]
+    """Squares of it that are shown in the grid, by colour."""
+
+
+def cell_page(cell_id: str) -> str:
+    """Relative to the site."""
+    return f"cells/{cell_id}.html"
+
+
+def shown(square: Square, steps: Sequence[Step], today: dt.date) -> Shown:
+    """A square in a reader's words."""
+    blamed = [result.verdict for result in square.results if result.verdict.status.blames_engine]
+    by_default = [result.cell_id for result in square.results if result.cell.config.id == "default"]
+    age = age_nights(square, today)
+    return Shown(
+        model=square.place.model,
+        engine=square.place.engine,
+        channel=square.place.channel,
+        device=square.place.device,
+        release=square.release,
+        version=square.version,
+        build=square.build,
+        level=square.level,
+        level_name=square.level_name,
+        colour=square.colour,
+        known=bool(blamed) and not any(verdict.unexpected for verdict in blamed),
+        blocked_by=square.blocked_by,
+        blocks=square.blocks,
+        no_answer=square.no_answer,
+        speed=adoption.speed(square),
+        measured_on=square.measured_on,
+        age_nights=age,
+        stale=age > FRESH_NIGHTS,
+        since=steps[-1].day if steps else None,
+        page=cell_page((by_default or [square.results[0].cell_id])[0]),
+    )
+
+
+def sections(squares: Sequence[Shown], models: Mapping[str, Model]) -> list[Section]:
+    """The grid device by device; tiny checkpoints, which nobody serves, come last."""
+    ordered = sorted(squares, key=lambda square: (square.device, square.model))
+    found = [_section(device, list(group), models) for device, group in groupby(ordered, key=lambda one: one.device)]
+    return sorted(found, key=lambda one: (all(is_tiny(row.model) for row in one.rows), one.id))
+
+
+def is_tiny(model: Model) -> bool:
+    """True of a checkpoint with random weights that was made here."""
+    return isinstance(model.source, RecipeSource)
+
+
+def _section(device: str, squares: Sequence[Shown], models: Mapping[str, Model]) -> Section:
+    columns = sorted({(square.engine, square.channel) for square in squares})
+    rows = [
+        Row(model=models[model], squares={column_name(one.engine, one.channel): one for one in group})
+        for model, group in groupby(squares, key=lambda square: square.model)
+    ]
+    return Section(
+        id=device,
+        columns=[Column(name=column_name(*one), engine=one[0], channel=one[1]) for one in columns],
+        rows=sorted(rows, key=lambda row: row.model.released or dt.date.min, reverse=True),
+    )
+
+
+def column_name(engine: str, channel: str) -> str:
+    """The engine, and the channel where it is not the stable one."""
+    return engine if channel == "stable" else f"{engine} {channel}"
+
+
+def news(timelines: Mapping[Place, Sequence[Step]], since: dt.date) -> list[News]:
+    """Every step from a day on, the newest first."""
+    found = [
+        News(place=place, day=after.day, before=before, after=after)
+        for place, steps in timelines.items()
+        for before, after in pairwise((None, *steps))
+        if after is not None and after.day >= since
+    ]
+    return sorted(found, key=lambda one: (one.day, one.after.colour == "wrong"), reverse=True)
+
+
+def _level(step: Step) -> str:
+    return "grey" if step.level is None else f"{step.level} {LEVELS[step.level]}"
+
+
+def nights_of(steps: Sequence[Step], today: dt.date, count: int = STRIP_NIGHTS) -> list[Mark]:
+    """The last nights for a strip, aligned for all squares: colour, level and words of each, the newest last."""
+    days = [today - dt.timedelta(days=back) for back in range(count - 1, -1, -1)]
+    found = [(day, on(steps, day)) for day in days]
+    return [
+        ("grey", None, f"{day}: not known") if step is None else (step.colour, step.level, f"{day}: {_level(step)}")
+        for day, step in found
+    ]
+
+
+def releases(standings: Iterable[Standing], squares: Sequence[Shown], engine: str) -> list[ReleaseShown]:
+    """The releases of an engine that were measured, newest first."""
+    by_release: dict[str, list[Result]] = {}
+    for one in standings:
+        if one.result.cell.release.engine == engine:
+            by_release.setdefault(one.result.cell.release.id, []).append(one.result)
+    found = [
+        ReleaseShown(
+            id=name,
+            channel=results[0].cell.release.channel,
+            released=results[0].cell.release.released,
+            builds=sorted({result.cell.build for result in results}),
+            colours=dict(Counter(square.colour for square in squares if square.release == name)),
+        )
+        for name, results in by_release.items()
+    ]
+    first = {
+        name: min(result.provenance.started_at.date() for result in results) for name, results in by_release.items()
+    }
+    return sorted(found, key=lambda one: (one.channel, one.released or first[one.id]), reverse=True)
+
+
+def between(standings: Sequence[Standing], ordered: Sequence[ReleaseShown]) -> list[Between]:
+    """What each release answers otherwise than the one before it in its channel, the newest first."""
+    answers: dict[str, dict[tuple[str, str, str, str], Result]] = {}
+    for one in standings:
+        cell = one.result.cell
+        place = (cell.model.id, cell.device.id, cell.config.id, one.result.probe)
+        answers.setdefault(cell.release.id, {})[place] = one.result
+    pairs = [(after, before) for after, before in pairwise(ordered) if after.channel == before.channel]
+    return [
+        Between(before=before.id, after=after.id, moved=_moved(answers[before.id], answers[after.id]))
+        for after, before in pairs
+    ]
+
+
+def _moved(
+    before: Mapping[tuple[str, str, str, str], Result], after: Mapping[tuple[str, str, str, str], Result]
+) -> list[Moved]:
+    moved = []
+    for place in sorted({*before} & {*after}):
+        was, now = before[place].verdict.status, after[place].verdict.status
+        if was.decided and now.decided and (was is Status.PASS) != (now is Status.PASS):
+            mended = now is Status.PASS
+            moved.append(
+                Moved(
+                    cell_id=after[place].cell_id,
+                    model=place[0],
+                    device=place[1],
+                    probe=place[3],
+                    before=was.value,
+                    after=now.value,
+                    mended=mended,
+                    reason="" if mended else after[place].verdict.reason,
+                )
+            )
+    return sorted(moved, key=lambda one: one.mended)
+
+
+def facts(model: Model) -> dict[str, str]:
+    """What decides whether somebody takes a model, by name; what is not known is left out."""
+    total, active = parameters(model.parameters_total), parameters(model.parameters_active)
+    known = {
+        "organisation": model.organisation,
+        "country": model.country,
+        "licence": model.licence,
+        "released": str(model.released) if model.released else None,
+        "parameters": total and (f"{total}, {active} active" if active and active != total else total),
+        "architecture": ", ".join((model.architecture, *model.kinds)),
+        "context length": f"{model.context_length:,} tokens",
+        "dtype": model.dtype,
+    }
+    return {name: value for name, value in known.items() if value}
+
+
+def in_short(model: Model) -> str:
+    """The same in a line below its name."""
+    total, active = parameters(model.parameters_total), parameters(model.parameters_active)
+    size = f"{total} ({active} active)" if total and active and active != total else total
+    words = (model.organisation, size, model.licence, str(model.released) if model.released else None)
+    return " · ".join(word for word in words if word)
+
+
+def parameters(count: int | None) -> str | None:
+    """As people write it: 135M, 4.3B."""
+    if count is None:
+        return None
+    for unit, size in (("T", 10**12), ("B", 10**9), ("M", 10**6)):
+        if count >= size:
+            return f"{count / size:.3g}{unit}"
+    return str(count)
