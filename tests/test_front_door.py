@@ -68,7 +68,8 @@ def test_a_healthy_run_decides_everything_writes_everything_and_exits_0(
     assert statuses(tmp_path / "results") == {f"{v} {p}": "PASS" for v in ("0.0.1", "0.0.2") for p in probes}
     suites = ElementTree.parse(tmp_path / "junit.xml").getroot()
     assert [len(list(suite.iter("testcase"))) for suite in suites] == [3, 3]
-    assert "fake-0.0.1" in (tmp_path / "site" / "index.html").read_text()
+    assert "<br>0.0.2" in (tmp_path / "site" / "index.html").read_text()
+    assert len(list((tmp_path / "site" / "cells").glob("fake-0.0.*.html"))) == 2
     assert "x the model's own rounding noise (99% bounds" in done.stdout
     assert re.search(r"total \d+ s: environments \d+ s, .*waiting for engines \d+ s, harness \d+ s", done.stdout)
 

@@ -103,7 +103,7 @@ def until_serving(process: subprocess.Popen[str], mark: str) -> None:
 
 
 def test_a_fork_is_green_on_its_first_night(stage: Stage) -> None:
-    """Every job succeeds, the site shows both squares, and the device without a runner is left out and said so.
+    """Every job succeeds, the site shows the newer release, and the device without a runner is left out and said so.
 
     The hub's token, which one job has, is in no log and in no file that a job leaves.
     """
@@ -112,7 +112,7 @@ def test_a_fork_is_green_on_its_first_night(stage: Stage) -> None:
         "plan": "success", "models and references": "success", FIRST: "success", SECOND: "success",
         "collect": "success", "grid": "success", "Pages": "success", "drafts of bugs": "success",
     }, "\n".join(job.log for job in night.jobs.values())  # fmt: skip
-    assert levels(stage) == {"fake-0.0.1": 3, "fake-0.0.2": 3}
+    assert levels(stage) == {"fake-0.0.2": 3}
     assert "fake-0.0.1__pocket__borrowed__default`: no runner for borrowed" in night.jobs["plan"].summary
     prefetched = night.jobs["models and references"].log
     assert prefetched.count("reference of pocket") == 1, prefetched  # none for the device without a runner
@@ -134,7 +134,7 @@ def test_a_failure_that_comes_again_is_drafted_once_with_the_same_id(stage: Stag
     first = stage.play(NIGHTLY, "1001")
     assert first.results[FIRST] == first.results[SECOND] == "failure"
     assert first.results["Pages"] == first.results["drafts of bugs"] == "success"
-    assert levels(stage) == {"fake-0.0.1": 2, "fake-0.0.2": 2}
+    assert levels(stage) == {"fake-0.0.2": 2}
     assert not (stage.artifacts("1001") / "drafts-1").exists()
     assert "seen once, waits for a second run" in first.jobs["drafts of bugs"].summary
     names = []
@@ -173,7 +173,7 @@ def test_a_lost_runner_and_a_lost_artifact_lose_nothing_else_and_trying_again_do
     assert "night 1002 has brought no decided result" in night.jobs["grid"].log
     alerts = grid_of(stage)["alerts"]
     assert isinstance(alerts, list)
-    assert levels(stage) == {"fake-0.0.1": 3, "fake-0.0.2": 3}  # of the night before
+    assert levels(stage) == {"fake-0.0.2": 3}  # of the night before
 
     again = stage.play(NIGHTLY, "1002", attempt=2)
     assert set(again.results.values()) == {"success"}, "\n".join(job.log for job in again.jobs.values())

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from matrix.results import LOG_TAIL, Result, Status, Timings, write_bytes, write_json, write_result
-from reports import compact, cost, store
+from reports import compact, cost, questions, store
 from reports.compact import Compacted
 from reports.cost import Cost
 from tests.reports.samples import cell, whole_cell
@@ -52,7 +52,7 @@ def told(folder: Path) -> tuple[list[Result], list[str], tuple[str, ...]]:
     """All results, all log tails in their order, and the problems."""
     with store.opened(folder) as found:
         results = found.results()
-        return results, [found.log_tail(one) for one in results], found.problems
+        return results, [questions.log_tail(found, one) for one in results], found.problems
 
 
 @pytest.mark.parametrize("remove", [True, False])

@@ -227,3 +227,9 @@ def test_channels_have_squares_of_their_own() -> None:
     nightly = whole_cell(released("2.0", 3, "nightly"), correctness=Status.FAIL)
     found = grid(standing([*whole_cell(released("1.9", 1)), *nightly])).squares
     assert [(square.place.column, square.level) for square in found] == [("alpha nightly", 2), ("alpha", 3)]
+
+
+def test_of_one_run_every_release_has_a_square() -> None:
+    """Whoever asks two releases wants to see both."""
+    found = grid(standing([*whole_cell(released("1.9", 1)), *whole_cell(released("1.10", 2))]), every_release=True)
+    assert [square.release for square in found.squares] == ["alpha-1.10", "alpha-1.9"]

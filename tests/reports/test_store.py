@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from matrix.results import Result, Status, Verdict, read_result, write_result
-from reports import rows, store
+from reports import questions, rows, store
 from reports.standing import standing
 from tests.reports.samples import cell, result, whole_cell
 
@@ -47,7 +47,7 @@ def test_what_stands_is_the_same_in_sql_and_in_python(
     folder = tmp_path_factory.mktemp("results")
     written = [read_result(write_result(folder / one.provenance.run_id, one)) for one in history]
     with store.opened(folder) as found:
-        by_place = {(one.result.cell_id, one.result.probe): one for one in found.standing()}
+        by_place = {(one.result.cell_id, one.result.probe): one for one in questions.standing(found)}
     assert by_place == {(one.result.cell_id, one.result.probe): one for one in standing(written)}
 
 
@@ -86,7 +86,7 @@ def test_the_columns_of_a_row_are_those_that_are_published() -> None:
 def test_no_folder_is_an_empty_store(tmp_path: Path) -> None:
     """A fresh checkout has no results."""
     with store.opened(tmp_path / "nothing") as found:
-        assert (found.results(), found.standing(), found.problems) == ([], [], ())
+        assert (found.results(), questions.standing(found), found.problems) == ([], [], ())
 
 
 def test_results_are_filtered_and_come_in_the_order_of_measuring(tmp_path: Path) -> None:

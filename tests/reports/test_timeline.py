@@ -9,7 +9,7 @@ import msgspec
 
 from matrix.cells import Cell
 from matrix.results import Result, Status, write_result
-from reports import store
+from reports import questions, store
 from reports.timeline import Step, first_reached, on, timelines
 from tests.reports.samples import cell, result, whole_cell
 
@@ -28,7 +28,7 @@ def steps(folder: Path, *nights: list[Result]) -> tuple[Step, ...]:
             provenance = msgspec.structs.replace(one.provenance, run_id=f"run-{number}", started_at=started_at)
             write_result(folder / provenance.run_id, msgspec.structs.replace(one, provenance=provenance))
     with store.opened(folder) as opened:
-        (only,) = timelines(opened.changes()).values()
+        (only,) = timelines(questions.changes(opened)).values()
     return only
 
 
