@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROFILE ?= quick
 
-.PHONY: grid test lint setup lock clean microscope bench-costs bench-runners bench-reference bench-verdict bench-mutation bench-faults bench-client bench-history bench-cross-check bench-gpu-speed
+.PHONY: grid test lint setup lock clean microscope bench-costs bench-runners bench-reference bench-verdict bench-mutation bench-faults bench-client bench-history bench-cross-check bench-gpu-speed bench-grid
 
 grid: setup
 	$(BIN)/readiness run --profile $(PROFILE) --launcher venv
@@ -76,6 +76,10 @@ bench-cross-check: setup
 # Steps, drifts and outliers planted in generated histories of speeds (minutes); writes docs/regressions.md.
 bench-history: setup
 	$(BIN)/python -m tests.benchmarks.history
+
+# The index, the site and a night more from a million generated results (minutes); writes docs/grid.md.
+bench-grid: setup
+	$(BIN)/python -m tests.benchmarks.grid
 
 # MBU and MFU of transformers with 3.7 billion random weights, on a machine with a GPU whose Python holds the engine:
 # make bench-gpu-speed ARGUMENTS="--python PYTHON"; prints a section for docs/measurements.md.

@@ -1,0 +1,1 @@
+"""What the store and the site cost at the size of years: `make bench-grid`."""
