@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from matrix.results import Result
+from matrix.results import Result, Status
 from reports import adoption, mutation
+from reports.grid import Square
 from reports.levels import LEVELS
 from reports.site import documents, views
 from reports.site.documents import GridFile, ModelFile, SquareFile
@@ -33,8 +32,8 @@ def grid_file(shown: Gathered) -> GridFile:
     )
 
 
-def _square_file(shown: Gathered, square: Any, words: Shown) -> SquareFile:
-    statuses: dict[str, dict[str, Any]] = {}
+def _square_file(shown: Gathered, square: Square, words: Shown) -> SquareFile:
+    statuses: dict[str, dict[str, Status]] = {}
     for result in square.results:
         statuses.setdefault(result.cell_id, {})[result.probe] = result.verdict.status
     seconds = shown.seconds(square.results)
