@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import msgspec
 
-from matrix.cells import Cell, Config, Device, FolderSource, Model, Release, Shape, Workload
+from matrix.cells import Cell, Config, Device, FolderSource, Kind, Model, Release, Shape, Workload
 from matrix.results import Result, write_result
 from reports import rows, store
 from reports.rows import KEYS, RESULTS
@@ -21,7 +21,13 @@ PROBES = ("loading", "correctness", "state", "batch", "protocol", "throughput")
 FIRST = dt.date(2025, 12, 15)
 SHAPES = ("D1", "D16", "P")
 MAKERS = ("Alpine", "Borealis", "Cumulus", "Dune", "Estuary", "Fjord")
-KINDS = (("dense",), ("moe",), ("dense", "sliding-window"), ("moe", "mla"), ("moe", "linear-attention"))
+KINDS: tuple[tuple[Kind, ...], ...] = (
+    ("dense",),
+    ("moe",),
+    ("dense", "sliding-window"),
+    ("moe", "mla"),
+    ("moe", "linear-attention"),
+)
 LICENCES = ("Apache-2.0", "MIT", "Other")
 
 
@@ -50,7 +56,7 @@ def _model(number: int) -> Model:
         source=FolderSource(path=f"model-{number:02d}"),
         architecture=f"Model{number % 12}ForCausalLM",
         dtype="bfloat16",
-        kinds=KINDS[number % len(KINDS)],  # type: ignore[arg-type]
+        kinds=KINDS[number % len(KINDS)],
         context_length=131_072,
         parameters_total=(number + 1) * 700_000_000,
         parameters_active=(number + 1) * 200_000_000,
