@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 from matrix.cells import Record
 from matrix.results import Result
+from reports.history import MIN_MAGNITUDE
 
 PACE = "_speed_per_s"
 """The ending of a throughput number that is compared between nights."""
-MIN_CHANGE = 0.05
-"""Relative change of a speed that is worth a line."""
 
 
 class Difference(Record, frozen=True, kw_only=True):
@@ -64,4 +63,4 @@ def _speeds(before: Result | None, after: Result | None) -> dict[str, float]:
         for name, speed in after.verdict.numbers.items()
         if name.endswith(PACE) and old.get(name, 0.0) > 0.0
     }
-    return {shape: ratio for shape, ratio in ratios.items() if abs(ratio - 1.0) >= MIN_CHANGE}
+    return {shape: ratio for shape, ratio in ratios.items() if abs(ratio - 1.0) >= MIN_MAGNITUDE}

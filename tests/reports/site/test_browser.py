@@ -29,7 +29,7 @@ def reader(browser: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
     """The browser, at a desk and with nothing in its logs; changed back after the test."""
     look(browser, 1280)
     for name in ("browser", "performance"):
-        browser.get_log(name)  # type: ignore[no-untyped-call] # selenium types it loosely
+        logs(browser, name)
     yield browser
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
@@ -43,7 +43,7 @@ def look(browser: webdriver.Chrome, width: int, theme: str = "light") -> None:
 
 
 def logs(browser: webdriver.Chrome, name: str) -> list[dict[str, Any]]:
-    return list(browser.get_log(name))  # type: ignore[no-untyped-call]
+    return list(browser.get_log(name))  # type: ignore[no-untyped-call] # selenium leaves this method untyped
 
 
 def shown(reader: webdriver.Chrome) -> list[str]:
