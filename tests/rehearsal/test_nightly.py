@@ -56,7 +56,7 @@ corpus_sequences = 16
 corpus_length = 64
 decode_sequences = 8
 decode_prompt_length = 32
-decode_tokens = 16
+decode_tokens = 8
 speed_repeats = 2
 shapes = [{ id = "D1", prompt_tokens = 32, output_tokens = 8 }]
 """
@@ -235,7 +235,7 @@ def test_the_loop_on_two_real_engines_in_containers(tmp_path: Path, fake_image: 
     asked = {release: one for release, square in squares(stage).items() for one in square["statuses"].values()}
     assert asked == {
         RELEASE: {"loading": "PASS", "correctness": "PASS", "throughput": "PASS"},
-        # Text alone takes some 900 tokens for a verdict.
+        # Text alone takes some 900 tokens for a verdict, and may have 512 here.
         "transformers-5.23.0": {"loading": "PASS", "correctness": "UNDECIDED", "throughput": "PASS"},
     }
     (parcels,) = (path for path in stage.artifacts("1001").iterdir() if path.name.startswith("parcels-"))
