@@ -20,8 +20,11 @@ from reports.rows import KEYS, TABLES
 from reports.runs import ARCHIVE, ASIDE, Run
 from reports.store import Store, reading
 
-ORDER = {"results": "model, cell_id, probe, started_at, run_id", "cells": "cell_id, run_id", "runs": "run_id"}
+ORDER = {"results": "probe, cell_id, started_at, run_id", "cells": "cell_id, run_id", "runs": "run_id"}
 """Of rows in a file: what is asked for together lies together, and like stands beside like."""
+
+ROW_GROUP = 8192
+"""Rows that a reader takes or leaves together: who asks for one probe does not read the others."""
 
 UNFINISHED, MERGED = ".unfinished", "-merged"
 """In the names of files that are being written, and of those that hold a month."""
@@ -150,10 +153,7 @@ class _Archive:
         """Write a table in memory to a file, read it back, and only then give it its name."""
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(UNFINISHED)
-        self._connection.execute(
-            f"COPY (FROM {source} ORDER BY {ORDER[table]}) TO {store.quoted(str(unfinished))}"
-            f" (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{rows.VERSION_KEY}: '{rows.VERSION}'}})"
-        )
+        self._connection.execute(copying(table, source, unfinished))
         again = f"SELECT {', '.join(TABLES[table])} FROM {reading([unfinished])}"
         ((differing,),) = self._connection.execute(
             f"SELECT count(*) FROM ((FROM {source} EXCEPT ALL {again}) UNION ALL ({again} EXCEPT ALL FROM {source}))"
@@ -162,6 +162,14 @@ class _Archive:
             unfinished.unlink()
             raise ArchiveDiffers(f"{path}: {differing} rows read back differ from those that were written")
         os.replace(unfinished, path)
+
+
+def copying(table: str, source: str, path: Path) -> str:
+    """Write the rows of a table or subquery to a file of the archive, in SQL."""
+    return (
+        f"COPY (FROM {source} ORDER BY {ORDER[table]}) TO {store.quoted(str(path))} (FORMAT parquet, COMPRESSION zstd,"
+        f" ROW_GROUP_SIZE {ROW_GROUP}, KV_METADATA {{{rows.VERSION_KEY}: '{rows.VERSION}'}})"
+    )
 
 
 def _newest(table: str, files: list[Path], also: str = "") -> str:

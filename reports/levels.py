@@ -55,7 +55,7 @@ def finding(result: Result) -> Finding:
         status=verdict.status,
         reason=verdict.reason,
         answered=answered(verdict.numbers),
-        compared=any(COMPARED in name for name in verdict.numbers),
+        compared=compared(verdict.numbers),
         device=cell.device.id,
         speed_counts=cell.config.speed_counts,
         speed_judged=cell.device.speed_judged,
@@ -65,6 +65,11 @@ def finding(result: Result) -> Finding:
 def answered(numbers: Mapping[str, float]) -> bool:
     """True where there are numbers and none of them counts logprobs that are none."""
     return bool(numbers) and not any(value for name, value in numbers.items() if name.endswith(NONFINITE))
+
+
+def compared(numbers: Mapping[str, float]) -> bool:
+    """True where a speed was held against something."""
+    return any(COMPARED in name for name in numbers)
 
 
 def level(findings: Sequence[Finding]) -> tuple[int | None, str]:

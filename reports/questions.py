@@ -13,7 +13,7 @@ from matrix.results import Result, Status
 from reports import rows
 from reports.adoption import SPEED
 from reports.grid import Place
-from reports.levels import COMPARED, NONFINITE, Finding
+from reports.levels import Finding
 from reports.nights import Came
 from reports.standing import SETTLING, Standing
 from reports.store import Store
@@ -26,44 +26,42 @@ SETTLED = tuple(status.value for status in Status if status in SETTLING)
 _GROUPS = (("settled", SETTLED), ("blamed", BLAMED), ("decided", DECIDED))
 _LIST = {name: ", ".join("?" * len(of)) for name, of in _GROUPS}
 
-# What `levels.finding` says of the numbers of a result.
-_ANSWERED = f"""cardinality(numbers) > 0 AND len(list_filter(map_entries(numbers),
-    lambda one: ends_with(one.key, '{NONFINITE}') AND one.value <> 0)) = 0"""
-_COMPARED = f"len(list_filter(map_keys(numbers), lambda name: contains(name, '{COMPARED}'))) > 0"
-
 # A result settles something by its status, or because the engine broke in the same launch before it could be asked.
 _MARKED = f"""
-    SELECT run_id, cell_id, probe, started_at, hash(status, {_ANSWERED}, {_COMPARED}) AS said,
-        status IN ({_LIST["settled"]}) OR (status = 'NOTRUN' AND coalesce(bool_or(status IN ({_LIST["blamed"]}))
-            OVER (PARTITION BY run_id, cell_id), false)) AS settles
+    SELECT run_id, cell_id, probe, started_at, hash(status, answered, compared) AS said,
+        status IN ({_LIST["settled"]}) OR (status = 'NOTRUN' AND (run_id, cell_id) IN (
+            SELECT (run_id, cell_id) FROM results WHERE status IN ({_LIST["blamed"]}))) AS settles
     FROM results
 """
 
 # The rule of `standing.standing` in SQL: of what settles something the newest, else the newest of all; beside it the
-# newest of all, where that settles nothing. Only keys are compared; whole rows are fetched of what is left.
-_STANDING = f"""
+# newest of all, where that settles nothing.
+_KEYS = f"""
 WITH marked AS ({_MARKED}), newest AS (
     SELECT cell_id, probe, max(struct_pack(settles, started_at, run_id)) AS held,
         max(struct_pack(started_at, run_id, settles)) AS last
     FROM marked GROUP BY cell_id, probe
-), keys AS (
-    SELECT cell_id, probe, held.run_id AS run_id, false AS later FROM newest
-    UNION ALL
-    SELECT cell_id, probe, last.run_id, true FROM newest
-    WHERE held.settles AND NOT last.settles
 )
-SELECT results.*, keys.later FROM results JOIN keys USING (run_id, cell_id, probe)
-ORDER BY started_at, cell_id
+SELECT cell_id, probe, held.run_id AS run_id, held.started_at AS started_at, false AS later FROM newest
+UNION ALL
+SELECT cell_id, probe, last.run_id, last.started_at, true FROM newest WHERE held.settles AND NOT last.settles
+"""
+
+# Rows are whole here: the moment lets files and parts of files be left unread.
+_WHOLE = """
+SELECT results.*, keys.later FROM results JOIN (
+    SELECT unnest(?) AS run_id, unnest(?) AS cell_id, unnest(?) AS probe, unnest(?) AS later
+) AS keys USING (run_id, cell_id, probe)
+WHERE started_at >= ? ORDER BY started_at, cell_id
 """
 
 # Of those results alone that settled other than the one before.
 _CHANGES = f"""
 WITH marked AS ({_MARKED}), changed AS (
     SELECT run_id, cell_id, probe FROM marked WHERE settles
-    QUALIFY said IS DISTINCT FROM lag(said) OVER (PARTITION BY cell_id, probe ORDER BY started_at)
+    QUALIFY said IS DISTINCT FROM lag(said) OVER (PARTITION BY hash(cell_id, probe) ORDER BY started_at)
 )
-SELECT device, model, engine, channel, version, cell_id, probe, started_at, status, reason,
-    {_ANSWERED} AS answered, {_COMPARED} AS compared,
+SELECT device, model, engine, channel, version, cell_id, probe, started_at, status, reason, answered, compared,
     TRY_CAST(cell ->> '$.release.released' AS DATE) AS released,
     coalesce(TRY_CAST(cell ->> '$.config.speed_counts' AS BOOLEAN), false) AS speed_counts,
     coalesce(TRY_CAST(cell ->> '$.device.speed_judged' AS BOOLEAN), true) AS speed_judged
@@ -101,7 +99,11 @@ class AboutCell(Record, frozen=True, kw_only=True):
 
 def standing(store: Store) -> list[Standing]:
     """What holds for every cell and probe, by the rule of `standing.standing`."""
-    found = store.query(_STANDING, [*SETTLED, *BLAMED])
+    keys = store.query(_KEYS, [*SETTLED, *BLAMED])
+    if not keys:
+        return []
+    columns = [[key[name] for key in keys] for name in ("run_id", "cell_id", "probe", "later")]
+    found = store.query(_WHOLE, [*columns, min(key["started_at"] for key in keys)])
     by_place: dict[tuple[str, str], dict[bool, Result]] = {}
     for one in found:
         later = one.pop("later")

@@ -1,7 +1,8 @@
 """A result as a row of a table, and back: the columns of the Parquet files that are published. Pure.
 
-What is filtered and plotted has a column of its own; what is only read back whole (the cell's record, evidence, curves,
-the engine's command) is JSON text. Moments are UTC without saying so, as Parquet's readers expect.
+What is filtered and plotted, and what a level depends on, has a column of its own; what is only read back whole (the
+cell's record, evidence, curves, the engine's command) is JSON text. Moments are UTC without saying so, as Parquet's
+readers expect.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import msgspec
 
 from matrix.cells import Cell
 from matrix.results import Provenance, Result, Status, Verdict
+from reports import levels
 
 VERSION = 1
 """Of the columns, kept in every file's metadata by this key."""
@@ -43,6 +45,8 @@ RESULTS = {
     "numbers": "MAP(VARCHAR, DOUBLE)",
     "evidence": "VARCHAR",
     "curves": "VARCHAR",
+    "answered": "BOOLEAN",
+    "compared": "BOOLEAN",
     "measurement": "VARCHAR",
     "profile": "VARCHAR",
     "launcher": "VARCHAR",
@@ -98,6 +102,8 @@ def row(result: Result) -> dict[str, Any]:
         "numbers": verdict.numbers,
         "evidence": _text(verdict.evidence),
         "curves": _text(verdict.curves),
+        "answered": levels.answered(verdict.numbers),
+        "compared": levels.compared(verdict.numbers),
         "measurement": result.measurement,
         "profile": provenance.profile,
         "launcher": provenance.launcher,
@@ -117,10 +123,10 @@ def row(result: Result) -> dict[str, Any]:
 
 def result(found: Mapping[str, Any]) -> Result:
     """The result that a row was made of; raises msgspec's errors where its texts are no JSON of what they should be."""
-    cell = _cell(found["cell"])
+    of = cell(found["cell"])
     return Result(
         schema_version=found["schema_version"],
-        cell=cell,
+        cell=of,
         cell_id=found["cell_id"],
         probe=found["probe"],
         probe_version=found["probe_version"],
@@ -139,7 +145,7 @@ def result(found: Mapping[str, Any]) -> Result:
             started_at=found["started_at"].replace(tzinfo=dt.UTC),
             seconds=found["seconds"],
             harness_version=found["harness_version"],
-            release_id=cell.release.id,
+            release_id=of.release.id,
             build=found["build"],
             build_note=found["build_note"],
             engine_version=found["engine_version"],
@@ -167,5 +173,6 @@ def _text(value: object) -> str:
 
 
 @lru_cache(maxsize=10_000)
-def _cell(text: str) -> Cell:
+def cell(text: str) -> Cell:
+    """The cell that a row tells; raises msgspec's errors where it is none."""
     return msgspec.json.decode(text, type=Cell)

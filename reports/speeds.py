@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from matrix.cells import Record, Shape
-from matrix.results import Result
+from matrix.cells import Cell, Record, Shape
 from reports.history import Change, Night, changes
 
 PROBE = "throughput"
@@ -30,6 +29,20 @@ class Series(Record, frozen=True, kw_only=True):
     shape: str
 
 
+class Measured(Record, frozen=True, kw_only=True):
+    """One measurement of a series."""
+
+    series: Series
+    started_at: dt.datetime
+    """UTC, without saying so."""
+    speed: float
+    """What is compared between nights; larger is better."""
+    canary: float | None
+    """The device's own speed beside it; None where it was not measured."""
+    setting: Mapping[str, str]
+    """What could change a speed, by name; what is not known is left out."""
+
+
 class Changed(Record, frozen=True, kw_only=True):
     """A change, and where."""
 
@@ -43,66 +56,52 @@ class Changed(Record, frozen=True, kw_only=True):
         return f"{of.model} on {of.engine} ({of.channel}, {of.device}), {of.shape}: {self.change.sentence}"
 
 
-def changed(results: Iterable[Result]) -> list[Changed]:
+def changed(measured: Iterable[Measured]) -> list[Changed]:
     """Every change of every series, newest first."""
     found = [
         Changed(series=series, change=change)
-        for series, nights in histories(results).items()
+        for series, nights in histories(measured).items()
         for change in changes(nights)
     ]
     return sorted(found, key=lambda one: one.change.day, reverse=True)
 
 
-def histories(results: Iterable[Result]) -> dict[Series, list[Night]]:
-    """The nights of every series, oldest first; of several measurements of a day the last counts.
-
-    None on devices where speeds are not judged: machines there differ from night to night.
-    """
-    measured: dict[Series, dict[dt.date, Result]] = {}
-    for result in sorted(results, key=lambda result: result.provenance.started_at):
-        if result.probe == PROBE and result.verdict.status.decided and result.cell.device.speed_judged:
-            day = result.provenance.started_at.astimezone(dt.UTC).date()
-            for shape in result.cell.device.workload.shapes:
-                if _speed(result, shape.id):
-                    measured.setdefault(_series(result, shape), {})[day] = result
-    return {series: _nights(by_day, series) for series, by_day in measured.items()}
+def histories(measured: Iterable[Measured]) -> dict[Series, list[Night]]:
+    """The nights of every series, oldest first; of several measurements of a day (UTC) the last counts."""
+    found: dict[Series, dict[dt.date, Measured]] = {}
+    for one in sorted(measured, key=lambda one: one.started_at):
+        found.setdefault(one.series, {})[one.started_at.date()] = one
+    return {series: _nights(by_day) for series, by_day in found.items()}
 
 
-def series_of(result: Result) -> list[Series]:
-    """Those that a result belongs to, in the order of the load shapes."""
-    return [_series(result, shape) for shape in result.cell.device.workload.shapes]
-
-
-def _series(result: Result, shape: Shape) -> Series:
-    cell = result.cell
-    return Series(
-        engine=cell.release.engine,
-        channel=cell.release.channel,
-        build=cell.build,
-        model=cell.model.id,
-        device=cell.device.id,
-        config=cell.config.id,
-        machine=result.provenance.machine,
-        shape=shape.id,
-    )
-
-
-def _nights(by_day: Mapping[dt.date, Result], series: Series) -> list[Night]:
-    canaries = [_canary(result, series.shape) for result in by_day.values()]
+def series_of(cell: Cell, machine: str) -> list[Series]:
+    """Those that a cell belongs to on a machine, in the order of the load shapes."""
     return [
-        Night(day=day, speed=_speed(result, series.shape) * scale, setting=_setting(result))
-        for (day, result), scale in zip(by_day.items(), _scales(canaries), strict=True)
+        Series(
+            engine=cell.release.engine,
+            channel=cell.release.channel,
+            build=cell.build,
+            model=cell.model.id,
+            device=cell.device.id,
+            config=cell.config.id,
+            machine=machine,
+            shape=shape.id,
+        )
+        for shape in cell.device.workload.shapes
     ]
 
 
-def _speed(result: Result, shape_id: str) -> float:
-    """What is compared between nights; 0 where there is none at this shape."""
-    return result.verdict.numbers.get(f"{shape_id}_speed_per_s", 0.0)
+def columns(shape: Shape) -> tuple[str, str]:
+    """The numbers of a verdict that hold a shape's speed and its canary."""
+    return f"{shape.id}_speed_per_s", CANARY[shape.bound]
 
 
-def _canary(result: Result, shape_id: str) -> float | None:
-    shape = next(shape for shape in result.cell.device.workload.shapes if shape.id == shape_id)
-    return result.verdict.numbers.get(CANARY[shape.bound])
+def _nights(by_day: Mapping[dt.date, Measured]) -> list[Night]:
+    scales = _scales([one.canary for one in by_day.values()])
+    return [
+        Night(day=day, speed=one.speed * scale, setting=one.setting)
+        for (day, one), scale in zip(by_day.items(), scales, strict=True)
+    ]
 
 
 def _scales(canaries: Sequence[float | None]) -> list[float]:
@@ -110,20 +109,5 @@ def _scales(canaries: Sequence[float | None]) -> list[float]:
     known = [canary for canary in canaries if canary]
     if len(known) < len(canaries):
         return [1.0] * len(canaries)
-    return [float(np.median(known)) / canary for canary in known]
-
-
-def _setting(result: Result) -> dict[str, str]:
-    """What could change a speed, by name; what is not known is left out."""
-    provenance = result.provenance
-    known = {
-        "engine": result.cell.release.version,
-        "engine says": provenance.engine_version,
-        "image": provenance.image_digest,
-        "requirements": provenance.requirements_sha256,
-        "model revision": provenance.model_digest,
-        "device": result.verdict.evidence.get("device"),
-        "probe": str(result.probe_version),
-        "harness": provenance.harness_version,
-    }
-    return {name: value for name, value in known.items() if value}
+    usual = float(np.median(known))
+    return [usual / canary for canary in known]

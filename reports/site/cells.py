@@ -72,7 +72,11 @@ def _cell(
     newest = max([*results, *later], key=lambda result: result.provenance.started_at)
     about = shown.about.get((newest.provenance.run_id, newest.cell_id))
     tail = about.log_tail if about is not None else ""
-    own = [change for series in speeds.series_of(newest) for change in changes.get(series, [])]
+    own = [
+        change
+        for series in speeds.series_of(newest.cell, newest.provenance.machine)
+        for change in changes.get(series, [])
+    ]
     seconds = shown.seconds([newest])
     usd = files.usd(newest, seconds)
     page = rendered(

@@ -9,6 +9,7 @@ from matrix.cells import Model, Record
 from matrix.results import Result
 from reports import nights, questions, speeds
 from reports.grid import Grid, Place, grid
+from reports.measured import measured
 from reports.nights import Brought
 from reports.questions import AboutCell, Past
 from reports.site.views import NEWS_DAYS, NEWS_SHOWN, News, Shown, is_tiny, news, shown
@@ -19,9 +20,6 @@ from reports.timeline import Step, timelines
 
 HISTORY_DAYS = 120
 """Nights that a cell's page, and the search for changes of speed, look back."""
-
-TIMED = "probe = ? AND started_at >= ? AND coalesce(TRY_CAST(cell ->> '$.device.speed_judged' AS BOOLEAN), true)"
-"""In SQL: what has a history of speeds."""
 
 
 class Gathered(Record, frozen=True, kw_only=True):
@@ -105,7 +103,7 @@ def gather(store: Store, *, made_at: dt.datetime) -> Gathered:
         timelines=steps,
         models=_models(newest),
         nights=tuple(nights.last(store.nights, questions.came(store, recent), today)),
-        speed_changes=tuple(speeds.changed(store.results(TIMED, [speeds.PROBE, since]))),
+        speed_changes=tuple(speeds.changed(measured(store, since))),
         left_out=dict(store.nights[-1].left_out) if store.nights else {},
         problems=store.problems,
         past=questions.past(store, since),

@@ -13,7 +13,8 @@ import msgspec
 from matrix.cells import Cell, Config, Device, FolderSource, Kind, Model, Release, Shape, Workload
 from matrix.results import Result, write_result
 from reports import rows, store
-from reports.rows import KEYS, RESULTS
+from reports.compact import copying
+from reports.rows import RESULTS
 from reports.runs import ARCHIVE
 
 MODELS, ENGINES, NIGHTS = 60, 8, 350
@@ -126,13 +127,11 @@ def _write(
     path.parent.mkdir(parents=True, exist_ok=True)
     first, end = (f"DATE '{day}'" for day in window)
     bound = sql.replace("$first", first).replace("$end", end)
-    connection.execute(
-        f"COPY ({bound} ORDER BY {', '.join(KEYS[table])}) TO '{path}'"
-        f" (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{rows.VERSION_KEY}: '{rows.VERSION}'}})"
-    )
+    connection.execute(copying(table, f"({bound})", path))
 
 
 # A place is right or wrong for a month at a time; one night in fifty is an error of ours, one in thirty has a gap.
+# Speeds keep within 2%, and one in twenty is a tenth slower for a quarter of a year.
 _COLUMNS = {
     "run_id": "strftime(day, '%Y%m%dT020000Z-abcdef')",
     "night": "strftime(day, '%Y%m%d')",
@@ -155,7 +154,8 @@ _COLUMNS = {
     "numbers": """CASE probe WHEN 'throughput' THEN MAP(
         ['D1_speed_per_s', 'D1_output_tokens_per_s', 'D1_mbu', 'D16_speed_per_s', 'P_speed_per_s', 'P_mfu',
          'D1_rho_peer', 'device_bandwidth_bytes_per_s', 'device_flops_per_s'],
-        list_transform([40, 40, 0.6, 500, 9000, 0.5, 1.0, 3e12, 9e14], lambda x: x * (0.98 + random() * 0.04)))
+        list_transform([40, 40, 0.6, 500, 9000, 0.5, 1.0, 3e12, 9e14], lambda x: x * (0.98 + random() * 0.04)
+            * (CASE WHEN x < 1e10 AND hash(n, date_trunc('quarter', day)) % 20 = 0 THEN 0.9 ELSE 1 END)))
         ELSE MAP(['prefill_ratio', 'prefill_nonfinite', 'decode_ratio', 'decode_nonfinite'],
             [random() + 0.5, 0, 1.0, 0]) END""",
     "evidence": "'{}'",
@@ -167,6 +167,8 @@ _COLUMNS = {
         WHEN 'throughput' THEN json_object(
             'D1_ttft_s', list_transform(range(5), lambda x: round(0.1 + random() / 10, 4)))
         ELSE '{}' END""",
+    "answered": "true",
+    "compared": "probe = 'throughput'",
     "measurement": "probe || '.measurement.json'",
     "profile": "'nightly'",
     "launcher": "'docker'",
