@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
-from typing import Any
 
 from matrix.cells import Cell
 from reports import rows
@@ -36,26 +35,29 @@ def measured(store: Store, since: dt.date) -> Iterator[Measured]:
     """Every speed from a day on."""
     timed = (since, *DECIDED)
     cells = {one["key"]: rows.cell(one["cell"]) for one in store.query(_CELLS, timed)}
-    names = sorted(
-        {name for cell in cells.values() for shape in cell.device.workload.shapes for name in columns(shape)}
-    )
-    asked = ["hash(cell) AS key", "machine", "started_at"]
-    asked += [f"{sql} AS setting_{number}" for number, sql in enumerate(_SETTING.values())]
-    asked += [f"numbers[?] AS number_{number}" for number in range(len(names))]
-    series = cache(lambda key, machine: series_of(cells[key], machine))
-    for row in store.query(f"SELECT {', '.join(asked)} FROM results WHERE {_TIMED}", (*names, *timed)):
-        numbers = {name: row[f"number_{number}"] for number, name in enumerate(names)}
-        yield from _of_row(row, cells[row["key"]], series(row["key"], row["machine"]), numbers)
+    shapes = {shape for cell in cells.values() for shape in cell.device.workload.shapes}
+    names = sorted({name for shape in shapes for name in columns(shape)})
+    asked = ["hash(cell)", "machine", "started_at", *_SETTING.values(), *("numbers[?]" for _ in names)]
+    sql = ", ".join(f"{one} AS column_{number:02}" for number, one in enumerate(asked))
+    found = store.numbers(f"SELECT {sql} FROM results WHERE {_TIMED}", (*names, *timed))
+    places = cache(lambda key, machine: _places(cells[key], machine, names))
+    for key, machine, started_at, *values in zip(*(found[name].tolist() for name in sorted(found)), strict=True):
+        setting, numbers = _setting(tuple(values[: len(_SETTING)])), values[len(_SETTING) :]
+        for series, speed, canary in places(key, machine):
+            if numbers[speed]:
+                yield Measured(
+                    series=series,
+                    started_at=started_at,
+                    speed=numbers[speed],
+                    canary=numbers[canary],
+                    setting=setting,
+                )
 
 
-def _of_row(
-    row: Mapping[str, Any], cell: Cell, of_cell: Sequence[Series], numbers: Mapping[str, float | None]
-) -> Iterator[Measured]:
-    setting = _setting(tuple(row[f"setting_{number}"] for number in range(len(_SETTING))))
-    for shape, series in zip(cell.device.workload.shapes, of_cell, strict=True):
-        speed, canary = (numbers[name] for name in columns(shape))
-        if speed:
-            yield Measured(series=series, started_at=row["started_at"], speed=speed, canary=canary, setting=setting)
+def _places(cell: Cell, machine: str, names: Sequence[str]) -> list[tuple[Series, int, int]]:
+    """The series that a cell belongs to, and where among the names the speed and the canary of each are."""
+    shapes = [tuple(names.index(name) for name in columns(shape)) for shape in cell.device.workload.shapes]
+    return [(one, speed, canary) for one, (speed, canary) in zip(series_of(cell, machine), shapes, strict=True)]
 
 
 @lru_cache(maxsize=10_000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -119,10 +120,14 @@ def _past(shown: Gathered, cell_id: str, changes: Sequence[Changed]) -> dict[str
 
 def _strip(probe: str, past: Past) -> Markup:
     nights = list(zip(past.days, past.statuses, strict=True))[-views.STRIP_NIGHTS :]
-    marks: list[charts.Mark] = [
-        (COLOURS.get(Status(status), "grey"), HEIGHTS.get(Status(status)), f"{day}: {status}") for day, status in nights
-    ]
-    return Markup(charts.strip(marks, f"{probe}, {len(marks)} nights; the last was {marks[-1][2]}"))
+    marks = [_mark(day, Status(status)) for day, status in nights]
+    said = f"{probe}, {len(marks)} nights; the last was {marks[-1].day}: {marks[-1].words}"
+    return Markup(charts.strip(marks, said))
+
+
+def _mark(day: dt.date, status: Status) -> charts.Mark:
+    colour = COLOURS.get(status, "grey")
+    return charts.Mark(day=day, colour=colour, level=HEIGHTS.get(status), words=status.value)
 
 
 def _speed(past: Past, changes: Sequence[Changed]) -> Markup | None:

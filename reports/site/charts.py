@@ -5,9 +5,11 @@ Every picture says in words what it shows, for whoever does not see it. svg.py e
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import groupby
 
 import numpy as np
 import svg
@@ -18,12 +20,20 @@ WIDTH = 640
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 12, 34
 """Pixels around the plot: numbers of the axes stand there."""
 
+BAR, GAP = 5, 2
+"""Pixels of a night in a strip, and between two."""
+
 FAINT_NATS = 1e-7
 """Below this a divergence is drawn as this: the axis is logarithmic, and float32 ends there."""
 
 
-Mark = tuple[str, int | None, str]
-"""A night in a strip: colour, level, and what a reader is told of it."""
+class Mark(Record, frozen=True, kw_only=True):
+    """A night in a strip."""
+
+    day: dt.date
+    colour: str
+    level: int | None
+    words: str
 
 
 class Axis(Record, frozen=True, kw_only=True):
@@ -139,21 +149,40 @@ def history(days: Sequence[int], values: Sequence[float], unit: str, marks: Mapp
     for day in marks:
         parts.append(svg.Line(x1=x(day), x2=x(day), y1=TOP, y2=180 - BOTTOM, class_=["change"]))
     points = [(x(day), y(value)) for day, value in zip(days, values, strict=True)]
-    parts += [_line(points, "own"), *(svg.Circle(cx=cx, cy=cy, r=2, class_=["dot"]) for cx, cy in points)]
+    parts += [_line(points, "own"), _nights(points)]
     said = f"{unit} over {len(values)} nights: from {values[0]:.3g} to {values[-1]:.3g}."
     return _picture(" ".join([said, *marks.values()]), 180, parts)
 
 
 def strip(nights: Sequence[Mark], said: str) -> str:
-    """A bar a night, as high as its level; one without a level is a dot."""
-    step, height = 7, 26
+    """A bar a night, as high as its level; one without a level is a dot.
+
+    Like nights in a row are one dashed line, which says from when to when: a site has a hundred thousand of them.
+    """
+    height, drawn = 26, 0
     parts: list[svg.Element] = []
-    for number, (colour, level, words) in enumerate(nights):
+    for (colour, level, words), found in groupby(nights, key=lambda night: (night.colour, night.level, night.words)):
+        days = [night.day for night in found]
         tall = 3 if level is None else 6 + 4 * level
-        title = svg.Title(text=escape(words))
-        x, y = number * step, height - tall
-        parts.append(svg.Rect(x=x, y=y, width=step - 2, height=tall, class_=["night", colour], elements=[title]))
-    return _picture(said, height, parts, width=max(step * len(nights), step), kind="strip")
+        title = svg.Title(text=escape(f"{_span(days[0], days[-1])}: {words}"))
+        parts.append(
+            svg.Line(
+                x1=drawn * (BAR + GAP),
+                x2=(drawn + len(days)) * (BAR + GAP) - GAP,
+                y1=height - tall / 2,
+                y2=height - tall / 2,
+                stroke_width=tall,
+                stroke_dasharray=[BAR, GAP],
+                class_=["night", colour],
+                elements=[title],
+            )
+        )
+        drawn += len(days)
+    return _picture(said, height, parts, width=max((BAR + GAP) * drawn, 1), kind="strip")
+
+
+def _span(first: dt.date, last: dt.date) -> str:
+    return str(first) if first == last else f"{first} to {last}"
 
 
 def _frame(x: Axis, y: Axis, below: str, beside: str) -> list[svg.Element]:
@@ -188,6 +217,11 @@ def _words(text: str, x: float, y: float, anchor: str, name: str) -> svg.Text:
 
 def _line(points: Sequence[tuple[float, float]], name: str) -> svg.Polyline:
     return svg.Polyline(points=_points(points), class_=["line", name])
+
+
+def _nights(points: Sequence[tuple[float, float]]) -> svg.Path:
+    """A round dot at each: ends of lines without a length."""
+    return svg.Path(d=[part for x, y in points for part in (svg.M(x, y), svg.h(0))], class_=["nights"])
 
 
 def _shape(points: Sequence[tuple[float, float]], name: str) -> svg.Polygon:

@@ -238,13 +238,15 @@ def _level(step: Step) -> str:
 
 
 def nights_of(steps: Sequence[Step], today: dt.date, count: int = STRIP_NIGHTS) -> list[Mark]:
-    """The last nights for a strip, aligned for all squares: colour, level and words of each, the newest last."""
+    """The last nights for a strip, aligned for all squares, the newest last."""
     days = [today - dt.timedelta(days=back) for back in range(count - 1, -1, -1)]
-    found = [(day, on(steps, day)) for day in days]
-    return [
-        ("grey", None, f"{day}: not known") if step is None else (step.colour, step.level, f"{day}: {_level(step)}")
-        for day, step in found
-    ]
+    return [_mark(day, on(steps, day)) for day in days]
+
+
+def _mark(day: dt.date, step: Step | None) -> Mark:
+    if step is None:
+        return Mark(day=day, colour="grey", level=None, words="not known")
+    return Mark(day=day, colour=step.colour, level=step.level, words=_level(step))
 
 
 def releases(standings: Iterable[Standing], squares: Sequence[Shown], engine: str) -> list[ReleaseShown]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from unittest import mock
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reports import history
 from reports.history import GROWN, Night, changes
 
 FIRST = dt.date(2026, 1, 1)
@@ -91,6 +93,18 @@ def test_the_rule_for_young_cells(speeds: list[float], told: list[tuple[str, int
 def test_nothing_is_named_within_two_percent(speeds: list[float]) -> None:
     """Whatever the order of speeds: below 5 % there is no news."""
     assert changes(nights(speeds)) == []
+
+
+@given(st.integers(0, 2**32), st.integers(2, 38), st.floats(0.0, 0.1), st.floats(0.001, 0.03))
+@settings(deadline=None, max_examples=100)
+def test_a_history_that_is_too_steady_to_be_searched_has_no_steps(
+    seed: int, start: int, step: float, noise: float
+) -> None:
+    """Searched all the same, it says the same."""
+    made = nights(noisy(40, steps={start: -step}, noise=noise, seed=seed))
+    with mock.patch.object(history, "_any_apart", return_value=True):
+        searched = changes(made)
+    assert changes(made) == searched
 
 
 @given(st.integers(0, 2**32), st.integers(GROWN, 60), st.floats(0.1, 10.0))

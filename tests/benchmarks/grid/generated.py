@@ -131,7 +131,7 @@ def _write(
 
 
 # A place is right or wrong for a month at a time; one night in fifty is an error of ours, one in thirty has a gap.
-# Speeds keep within 2%, and one in twenty is a tenth slower for a quarter of a year.
+# Speeds keep within 2%, a device's own within 0.5%; one cell in twenty is a tenth slower for a quarter of a year.
 _COLUMNS = {
     "run_id": "strftime(day, '%Y%m%dT020000Z-abcdef')",
     "night": "strftime(day, '%Y%m%d')",
@@ -154,8 +154,9 @@ _COLUMNS = {
     "numbers": """CASE probe WHEN 'throughput' THEN MAP(
         ['D1_speed_per_s', 'D1_output_tokens_per_s', 'D1_mbu', 'D16_speed_per_s', 'P_speed_per_s', 'P_mfu',
          'D1_rho_peer', 'device_bandwidth_bytes_per_s', 'device_flops_per_s'],
-        list_transform([40, 40, 0.6, 500, 9000, 0.5, 1.0, 3e12, 9e14], lambda x: x * (0.98 + random() * 0.04)
-            * (CASE WHEN x < 1e10 AND hash(n, date_trunc('quarter', day)) % 20 = 0 THEN 0.9 ELSE 1 END)))
+        list_transform([40, 40, 0.6, 500, 9000, 0.5, 1.0], lambda x: x * (0.98 + random() * 0.04)
+            * (CASE WHEN hash(n, date_trunc('quarter', day)) % 20 = 0 THEN 0.9 ELSE 1 END))
+        || list_transform([3e12, 9e14], lambda x: x * (0.995 + random() * 0.01)))
         ELSE MAP(['prefill_ratio', 'prefill_nonfinite', 'decode_ratio', 'decode_nonfinite'],
             [random() + 0.5, 0, 1.0, 0]) END""",
     "evidence": "'{}'",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -107,8 +108,18 @@ def test_history_marks_the_nights_on_which_it_changed() -> None:
 
 
 def test_a_strip_has_a_bar_a_night_as_high_as_its_level() -> None:
-    """Each says what it is; an unknown one is a dot."""
-    root = drawn(charts.strip([("grey", None, "Monday"), ("right", 3, "Tuesday"), ("right", 5, "Wed<b>")], "Said."))
-    bars = of_class(root, "night")
-    assert [bar.findtext(f"{SVG}title") for bar in bars] == ["Monday", "Tuesday", "Wed<b>"]
-    assert [float(bar.attrib["height"]) for bar in bars] == [3, 18, 26]
+    """Like nights in a row are one line of dashes, which says from when to when; an unknown one is a dot."""
+    nights = [("grey", None, "not known"), ("right", 3, "3 right"), ("right", 3, "3 right"), ("right", 5, "Wed<b>")]
+    marks = [
+        charts.Mark(day=dt.date(2026, 1, number), colour=colour, level=level, words=words)
+        for number, (colour, level, words) in enumerate(nights, 1)
+    ]
+    bars = of_class(drawn(charts.strip(marks, "Said.")), "night")
+    assert [bar.findtext(f"{SVG}title") for bar in bars] == [
+        "2026-01-01: not known",
+        "2026-01-02 to 2026-01-03: 3 right",
+        "2026-01-04: Wed<b>",
+    ]
+    assert [(bar.attrib["x1"], bar.attrib["x2"], bar.attrib["stroke-width"]) for bar in bars] == [
+        ("0", "5", "3"), ("7", "19", "18"), ("21", "26", "26"),
+    ]  # fmt: skip
