@@ -14,7 +14,6 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from otava.analysis import compute_change_points
 
 from matrix.cells import Record
 
@@ -85,6 +84,9 @@ def _steps(nights: Sequence[Night]) -> list[Change]:
     speeds = [night.speed for night in nights]
     if not _any_apart(speeds):
         return []
+    # It brings SciPy's statistics, whose import takes a second; most histories need neither.
+    from otava.analysis import compute_change_points
+
     points, _ = compute_change_points(speeds, WINDOW, MAX_P_VALUE, MIN_MAGNITUDE)
     starts = _lasting([point.index for point in points], speeds)
     edges = [0, *starts, len(nights)]

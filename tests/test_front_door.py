@@ -313,9 +313,11 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(environment: dict[str, str]
     assert "is finished" in " ".join(finished.stderr.split())
     (cut,) = run.glob("*/correctness.result.json")
     cut.unlink()
+    first_s = runs.read_run(run).cost.total_s
     before = [path.name for path in (tmp_path / "results").iterdir()]
     assert readiness(environment, tmp_path, "run", *select, "--resume", run.name).returncode == 0
     assert cut.is_file()
+    assert runs.read_run(run).cost.total_s > first_s + 1.0  # what it took before is a part of what it took
     assert [path.name for path in (tmp_path / "results").iterdir()] == before
     unknown = readiness(environment, tmp_path, "run", *select, "--resume", "nowhere")
     assert (unknown.returncode, "no run in" in " ".join(unknown.stderr.split())) == (2, True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 import anybadge
 
@@ -32,7 +33,11 @@ def endpoint(square: Shown) -> dict[str, object]:
 
 def svg(square: Shown) -> str:
     """The badge itself."""
-    colour = COLOURS["grey" if square.stale else square.colour]
-    made = anybadge.Badge(label=square.engine, value=message(square), default_color=colour)
+    return _drawn(square.engine, message(square), COLOURS["grey" if square.stale else square.colour])
+
+
+@lru_cache(maxsize=1000)
+def _drawn(label: str, words: str, colour: str) -> str:
+    made = anybadge.Badge(label=label, value=words, default_color=colour)
     # Its mask is numbered by how many were made before: the same badge must be the same file.
     return re.sub(r"anybadge_\d+", "round", made.badge_svg_text)

@@ -34,7 +34,8 @@ def everything(shown: Gathered, base: str) -> Files:
     """Every page and file of the site."""
     made = environment(shown)
     yield from pages.front(shown, made)
-    yield from cells.every_cell(shown, made)
+    yield from cells.pages(shown, made)
+    yield from cells.records(shown)
     yield from pages.models(shown, made)
     yield from pages.engines(shown, made)
     yield from _feeds(shown, base)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from jinja2 import Environment
 from markupsafe import Markup
 
+from matrix.cells import Record
 from matrix.results import Result, Status
 from reports import repeat, speeds
 from reports.adoption import SPEED
@@ -20,7 +21,6 @@ from reports.site.gather import Gathered
 from reports.site.rendering import Files, as_json, rendered
 from reports.site.views import Shown
 from reports.speeds import Changed
-from reports.standing import Standing
 
 TAIL_SHOWN = 20_000
 """Characters of a log's end on a page."""
@@ -37,17 +37,75 @@ HEIGHTS = {status: 5 if status is Status.PASS else 2 for status in COLOURS}
 """As if they were levels, so that a strip can be read without its colours."""
 
 
-def every_cell(shown: Gathered, environment: Environment) -> Files:
+class OfCell(Record, frozen=True, kw_only=True):
+    """What its page and its file are made of."""
+
+    results: tuple[Result, ...]
+    """In the order of probes."""
+    later: tuple[Result, ...]
+    """Newer ones that settle nothing."""
+    log_tail: str
+    seconds: float | None
+    """What it took when it was last measured."""
+
+    @property
+    def newest(self) -> Result:
+        """The last measured."""
+        return max([*self.results, *self.later], key=lambda result: result.provenance.started_at)
+
+    @property
+    def usd(self) -> float | None:
+        """What that cost."""
+        return files.usd(self.newest, self.seconds)
+
+
+def found(shown: Gathered) -> Iterator[OfCell]:
     """Cells of older releases too: their evidence stays where links to it lead."""
+    for standings in shown.by_cell().values():
+        results = sorted((one.result for one in standings), key=lambda one: shown.grid.probes.index(one.probe))
+        later = [one.later for one in standings if one.later is not None]
+        newest = max([*results, *later], key=lambda result: result.provenance.started_at)
+        about = shown.about.get((newest.provenance.run_id, newest.cell_id))
+        yield OfCell(
+            results=tuple(results),
+            later=tuple(later),
+            log_tail=about.log_tail if about is not None else "",
+            seconds=shown.seconds([newest]),
+        )
+
+
+def pages(shown: Gathered, environment: Environment) -> Files:
+    """A page a cell."""
     squares = dict(_squares_by_cell(shown))
     changes: dict[speeds.Series, list[Changed]] = {}
     for change in shown.speed_changes:
         changes.setdefault(change.series, []).append(change)
-    for cell_id, standings in shown.by_cell().items():
-        results = sorted((one.result for one in standings), key=lambda one: shown.grid.probes.index(one.probe))
-        square, siblings = squares.get(cell_id, (None, []))
-        context = {"square": square, "siblings": [one for one in siblings if one != cell_id]}
-        yield from _cell(shown, environment, results, _later(standings), changes, context)
+    for one in found(shown):
+        newest = one.newest
+        square, siblings = squares.get(newest.cell_id, (None, []))
+        series = speeds.series_of(newest.cell, newest.provenance.machine)
+        own = [change for of in series for change in changes.get(of, [])]
+        yield views.cell_page(newest.cell_id), rendered(
+            environment, "cell.html.j2", root="../", here="", results=one.results, later=one.later, newest=newest,
+            changes=own, log_tail=one.log_tail[-TAIL_SHOWN:], past=_past(shown, newest.cell_id, own),
+            spent=_spent(one), square=square, siblings=[cell for cell in siblings if cell != newest.cell_id],
+        )  # fmt: skip
+
+
+def records(shown: Gathered) -> Files:
+    """The same for programs."""
+    for one in found(shown):
+        content = CellFile(
+            schema_version=documents.SCHEMA_VERSION,
+            cell_id=one.newest.cell_id,
+            results=one.results,
+            later=one.later,
+            log_tail=one.log_tail,
+            repeat=repeat.commands(one.newest),
+            minutes=None if one.seconds is None else one.seconds / 60.0,
+            usd=one.usd,
+        )
+        yield f"cells/{content.cell_id}.json", as_json(content)
 
 
 def _squares_by_cell(shown: Gathered) -> Iterator[tuple[str, tuple[Shown, list[str]]]]:
@@ -58,50 +116,10 @@ def _squares_by_cell(shown: Gathered) -> Iterator[tuple[str, tuple[Shown, list[s
             yield cell_id, (words, cells)
 
 
-def _later(standings: Sequence[Standing]) -> list[Result]:
-    return [one.later for one in standings if one.later is not None]
-
-
-def _cell(
-    shown: Gathered,
-    environment: Environment,
-    results: Sequence[Result],
-    later: Sequence[Result],
-    changes: Mapping[speeds.Series, list[Changed]],
-    context: Mapping[str, Any],
-) -> Files:
-    newest = max([*results, *later], key=lambda result: result.provenance.started_at)
-    about = shown.about.get((newest.provenance.run_id, newest.cell_id))
-    tail = about.log_tail if about is not None else ""
-    own = [
-        change
-        for series in speeds.series_of(newest.cell, newest.provenance.machine)
-        for change in changes.get(series, [])
-    ]
-    seconds = shown.seconds([newest])
-    usd = files.usd(newest, seconds)
-    page = rendered(
-        environment, "cell.html.j2", root="../", here="", results=results, later=later, newest=newest, changes=own,
-        log_tail=tail[-TAIL_SHOWN:], past=_past(shown, newest.cell_id, own), spent=_spent(seconds, usd), **context,
-    )  # fmt: skip
-    yield views.cell_page(newest.cell_id), page
-    content = CellFile(
-        schema_version=documents.SCHEMA_VERSION,
-        cell_id=newest.cell_id,
-        results=tuple(results),
-        later=tuple(later),
-        log_tail=tail,
-        repeat=repeat.commands(newest),
-        minutes=None if seconds is None else seconds / 60.0,
-        usd=usd,
-    )
-    yield f"cells/{newest.cell_id}.json", as_json(content)
-
-
-def _spent(seconds: float | None, usd: float | None) -> dict[str, str]:
+def _spent(one: OfCell) -> dict[str, str]:
     known = {
-        "took": None if seconds is None else f"{seconds / 60.0:.1f} minutes",
-        "cost": None if usd is None else f"${usd:.2f}",
+        "took": None if one.seconds is None else f"{one.seconds / 60.0:.1f} minutes",
+        "cost": None if one.usd is None else f"${one.usd:.2f}",
     }
     return {name: value for name, value in known.items() if value is not None}
 

@@ -17,11 +17,14 @@ import svg
 from matrix.cells import Record
 
 WIDTH = 640
-LEFT, RIGHT, TOP, BOTTOM = 64, 16, 12, 34
+LEFT, RIGHT, TOP, BOTTOM = 64, 16, 16, 42
 """Pixels around the plot: numbers of the axes stand there."""
 
 BAR, GAP = 5, 2
 """Pixels of a night in a strip, and between two."""
+
+DOTTED = 40
+"""Nights up to which each has a dot; of more the line is clearer without."""
 
 FAINT_NATS = 1e-7
 """Below this a divergence is drawn as this: the axis is logarithmic, and float32 ends there."""
@@ -139,6 +142,25 @@ def shares(rows: Mapping[str, tuple[str, float]]) -> str | None:
     return _picture(f"Share of the device's bandwidth (MBU) or operations (MFU): {told}.", height, parts)
 
 
+def power(rows: Mapping[str, Mapping[str, Sequence[float]]], unit: str) -> str | None:
+    """Faults by their size, row by row: those `found`, found `sometimes` and `missed`, each in its own shape."""
+    sizes = [size for row in rows.values() for found in row.values() for size in found]
+    if not sizes:
+        return None
+    x = Axis(low=min(1.0, *sizes), high=max(sizes), start=LEFT + 80, end=WIDTH - RIGHT, logarithmic=True)
+    height = TOP + 30 * len(rows) + BOTTOM
+    parts = _below(x, height, unit)
+    for number, (name, row) in enumerate(rows.items()):
+        middle = TOP + 30 * number + 15
+        parts.append(_words(name, x.start - 10, middle + 4, "end", "label"))
+        for kind, found in row.items():
+            parts += [svg.Circle(cx=x(size), cy=middle, r=5, class_=["fault", kind]) for size in found]
+    told = "; ".join(
+        f"{name}: " + ", ".join(f"{len(found)} {kind}" for kind, found in row.items()) for name, row in rows.items()
+    )
+    return _picture(f"Faults by size. {told}.", height, parts)
+
+
 def history(days: Sequence[int], values: Sequence[float], unit: str, marks: Mapping[int, str]) -> str | None:
     """One number over nights; `days` count from the first, `marks` are sentences by day on which it changed."""
     if len(values) < 2:
@@ -149,7 +171,9 @@ def history(days: Sequence[int], values: Sequence[float], unit: str, marks: Mapp
     for day in marks:
         parts.append(svg.Line(x1=x(day), x2=x(day), y1=TOP, y2=180 - BOTTOM, class_=["change"]))
     points = [(x(day), y(value)) for day, value in zip(days, values, strict=True)]
-    parts += [_line(points, "own"), _nights(points)]
+    parts.append(_line(points, "own"))
+    if len(points) <= DOTTED:
+        parts += [svg.Circle(cx=cx, cy=cy, r=2, class_=["dot"]) for cx, cy in points]
     said = f"{unit} over {len(values)} nights: from {values[0]:.3g} to {values[-1]:.3g}."
     return _picture(" ".join([said, *marks.values()]), 180, parts)
 
@@ -199,7 +223,7 @@ def _below(x: Axis, height: int, unit: str, *, percent: bool = False) -> list[sv
     parts: list[svg.Element] = [svg.Line(x1=x.start, x2=x.end, y1=floor, y2=floor, class_=["axis"])]
     for tick in x.ticks:
         text = f"{tick:.0%}" if percent else _number(tick)
-        parts.append(_words(text, x(tick), floor + 14, "middle", "tick"))
+        parts.append(_words(text, x(tick), floor + 17, "middle", "tick"))
     parts.append(_words(unit, x.end, height - 4, "end", "unit"))
     return parts
 
@@ -217,11 +241,6 @@ def _words(text: str, x: float, y: float, anchor: str, name: str) -> svg.Text:
 
 def _line(points: Sequence[tuple[float, float]], name: str) -> svg.Polyline:
     return svg.Polyline(points=_points(points), class_=["line", name])
-
-
-def _nights(points: Sequence[tuple[float, float]]) -> svg.Path:
-    """A round dot at each: ends of lines without a length."""
-    return svg.Path(d=[part for x, y in points for part in (svg.M(x, y), svg.h(0))], class_=["nights"])
 
 
 def _shape(points: Sequence[tuple[float, float]], name: str) -> svg.Polygon:

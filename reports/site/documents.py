@@ -6,8 +6,8 @@ import datetime as dt
 
 from matrix.cells import Record
 from matrix.results import Result, Status
-from reports.mutation import MutationScore
 from reports.nights import Brought
+from reports.proofs import FaultCoverage, MutationScore, VerdictPower
 from reports.speeds import Changed
 from reports.timeline import Step
 
@@ -93,6 +93,8 @@ class GridFile(Record, frozen=True, kw_only=True):
     squares: tuple[SquareFile, ...]
     speed_changes: tuple[Changed, ...]
     mutation_score: MutationScore
+    fault_coverage: FaultCoverage
+    verdict_power: VerdictPower
 
 
 class CellFile(Record, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from matrix.results import Result, Status
-from reports import adoption, mutation
+from reports import adoption, proofs
 from reports.grid import Square
 from reports.levels import LEVELS
 from reports.site import documents, views
@@ -28,7 +28,9 @@ def grid_file(shown: Gathered) -> GridFile:
         models={name: _model_file(shown, name) for name in sorted(shown.models)},
         squares=tuple(squares),
         speed_changes=shown.speed_changes,
-        mutation_score=mutation.measured(),
+        mutation_score=proofs.mutation_score(),
+        fault_coverage=proofs.fault_coverage(),
+        verdict_power=proofs.verdict_power(),
     )
 
 

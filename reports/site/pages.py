@@ -9,10 +9,10 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
-from reports import adoption, mutation, templating
+from reports import adoption, proofs, templating
 from reports.grid import Place, Square
 from reports.levels import LEVELS
-from reports.site import badges, charts, files, views
+from reports.site import badges, charts, files, pictures, views
 from reports.site.gather import Gathered
 from reports.site.rendering import Files, as_json, rendered
 from reports.site.views import Shown
@@ -37,7 +37,11 @@ def front(shown: Gathered, environment: Environment) -> Files:
         environment, "index.html.j2", root="", here="grid", shown=shown, devices=sections, choices=_choices(shown),
         tally=tally,
     )  # fmt: skip
-    yield "pass.html", rendered(environment, "pass.html.j2", root="", here="pass", score=mutation.measured())
+    power = proofs.verdict_power()
+    yield "pass.html", rendered(
+        environment, "pass.html.j2", root="", here="pass", score=proofs.mutation_score(), power=power,
+        coverage=proofs.fault_coverage(), drawn={name: pictures.power(one) for name, one in power.models.items()},
+    )  # fmt: skip
     engines = sorted({square.engine for square in shown.squares})
     yield (
         "about.html",

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from matrix.results import Result
+from reports.proofs import FaultFound, ModelPower
 from reports.site import charts
 
 TIMES = {"ttft_s": "Time to first token", "tpot_s": "Time per output token"}
@@ -44,6 +45,22 @@ def pictures(result: Result) -> list[Picture]:
         (shares, "Bandwidth (MBU) or operations (MFU) that the load uses, of what the device was measured to do.")
     )
     return [Picture(Markup(drawn), caption) for drawn, caption in found if drawn is not None]
+
+
+def power(model: ModelPower) -> Markup | None:
+    """Its faults by size: always found, sometimes, or never."""
+    rows = {f"{size} sequences": _by_outcome(model.faults, size) for size in model.sizes}
+    drawn = charts.power(rows, "size of the fault, in units of the model's own rounding")
+    return None if drawn is None else Markup(drawn)
+
+
+def _by_outcome(faults: Sequence[FaultFound], size: str) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {"missed": [], "sometimes": [], "found": []}
+    for fault in faults:
+        share = fault.found.get(size)
+        if share is not None:
+            found["found" if share == 1.0 else "missed" if share == 0.0 else "sometimes"].append(fault.size)
+    return found
 
 
 def _shares(loads: Sequence[str], numbers: Mapping[str, float]) -> dict[str, tuple[str, float]]:

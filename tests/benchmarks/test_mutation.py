@@ -15,7 +15,7 @@ import pytest
 from matrix.results import Table
 from probes import tables
 from probes.tables import matrix as packaged
-from reports.mutation import CheckpointScore, MutationScore
+from reports.proofs import CheckpointScore, MutationScore
 from runners import http
 from runners.engine import Ask, Environment, Prompt
 from runners.host import Host

@@ -1,8 +1,9 @@
 """`make bench-faults`: public faults of new models, and which of them the probes catch.
 
-Writes docs/fault-coverage.md. Every mechanism of mechanisms.py is shown to its probe, each beside its null twin; then
-healthy engines are asked over many distinct corpora. What is found is kept in docs/fault-coverage.json; a healthy cell
-is asked again only where it is selected, or by a probe whose version has changed or that ended in an ERROR of ours.
+Writes docs/fault-coverage.md and the JSON that the site reads. Every mechanism of mechanisms.py is shown to its probe,
+each beside its null twin; then healthy engines are asked over many distinct corpora. What is found is kept in
+docs/fault-coverage.json; a healthy cell is asked again only where it is selected, or by a probe whose version has
+changed or that ended in an ERROR of ours.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from msgspec.structs import replace
 
 from matrix.cells import Cell
 from matrix.plan import plan
-from matrix.results import Status, read_json
+from matrix.results import Status, read_json, write_json
 from probes import tables
+from reports import proofs
 from tests.benchmarks.faults import alarms, mechanisms, page
 from tests.benchmarks.faults.alarms import Asked
 from tests.benchmarks.faults.page import Alarms, Healthy, Kept, Row
@@ -47,6 +49,7 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--parts", type=int, default=PARTS, help="parts of the corpus for each healthy cell")
     parser.add_argument("--jobs", type=int, default=1, help="healthy cells at a time")
     parser.add_argument("--out", type=Path, default=DOCS, help="where the page goes, and what it is made of")
+    parser.add_argument("--record", type=Path, default=proofs.FAULT_COVERAGE, help="the JSON that the site reads")
     options = parser.parse_args(words)
     if options.only in (None, "mechanisms"):
         found = mechanisms.show_all(tables.matrix(), list(mechanisms.MECHANISMS), alarms.say)
@@ -54,7 +57,7 @@ def main(words: Sequence[str]) -> None:
     if options.only in (None, "healthy"):
         asking = tuple(name for name in PROBES if name in (options.probe or PROBES))
         ask_healthy(options.out, tuple(options.select), asking, options.parts, options.jobs)
-    write(options.out)
+    write(options.out, options.record)
 
 
 def rows() -> list[Row]:
@@ -119,14 +122,16 @@ def _known(cell: Healthy, one: Alarms) -> str | None:
     return rule.status if rule is not None else None
 
 
-def write(out: Path) -> None:
-    """The page of everything that is there."""
+def write(out: Path, record: Path) -> None:
+    """The page of everything that is there, and what the site says of it."""
     found = kept(out)
     versions = {"reference": tables.matrix().models["smollm2-135m-instruct"].reference}
     asked = {cell.who: cell for cell in standing(found)}
     left = {cell.id: left_to_ask(asked.get(_who(cell))) for _, cell in healthy_cells()}
-    text = page.document(rows(), found.mechanisms, standing(found), dt.datetime.now(dt.UTC), versions, left)
+    now = dt.datetime.now(dt.UTC)
+    text = page.document(rows(), found.mechanisms, standing(found), now, versions, left)
     (out / "fault-coverage.md").write_text(text)
+    write_json(record, page.record(rows(), found.mechanisms, standing(found), now))
 
 
 def healthy_cells() -> list[tuple[str, Cell]]:

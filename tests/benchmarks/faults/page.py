@@ -10,6 +10,7 @@ import msgspec
 
 from matrix.cells import Record
 from matrix.results import Status
+from reports.proofs import SCHEMA_VERSION, FaultCoverage, ProbeCoverage
 from tests.benchmarks.faults.mechanisms import CAUGHT, MECHANISMS, Fake, Mutant, Shown
 
 GOAL = 0.95
@@ -119,6 +120,39 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, right: int
     return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in (heads, marks, *rows))
 
 
+def record(
+    rows: Sequence[Row], shown: Mapping[str, Shown], healthy: Sequence[Healthy], now: dt.datetime
+) -> FaultCoverage:
+    """The same for the site: by probe."""
+    here: defaultdict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        if row.mechanism is not None and row.mechanism in shown:
+            here[shown[row.mechanism].probe].append(row.mechanism)
+    accused, asked = _verdicts(healthy)
+    return FaultCoverage(
+        schema_version=SCHEMA_VERSION,
+        made_at=now.isoformat(),
+        elsewhere=sum(row.needs is not None for row in rows),
+        probes={
+            probe: ProbeCoverage(
+                faults=len(found),
+                caught=sum(shown[mechanism].caught for mechanism in found),
+                mechanisms=tuple(sorted(set(found))),
+            )
+            for probe, found in sorted(here.items())
+        },
+        healthy_verdicts=asked,
+        false_alarms=accused,
+    )
+
+
+def _verdicts(healthy: Sequence[Healthy]) -> tuple[int, int]:
+    """Of healthy engines: accusations that no rule explains, and all verdicts."""
+    said = [one for cell in healthy for one in cell.alarms]
+    accused = sum(one.accused for one in said)
+    return accused, accused + sum(one.said(Status.PASS, Status.UNDECIDED) for one in said)
+
+
 def _goals(
     rows: Sequence[Row], shown: Mapping[str, Shown], healthy: Sequence[Healthy], left: Mapping[str, Sequence[str]]
 ) -> str:
@@ -133,9 +167,7 @@ def _goals(
 
 
 def _false_alarms(healthy: Sequence[Healthy], left: Mapping[str, Sequence[str]]) -> tuple[str, str]:
-    said = [one for cell in healthy for one in cell.alarms]
-    accused = sum(one.accused for one in said)
-    asked = accused + sum(one.said(Status.PASS, Status.UNDECIDED) for one in said)
+    accused, asked = _verdicts(healthy)
     silent = sum(cell.silent is not None for cell in healthy)
     told = f"{accused} in {asked} verdicts on {len(healthy) - silent} cells of {len(left)}"
     told += f"; {silent} did not start" if silent else ""

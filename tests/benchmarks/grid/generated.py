@@ -95,10 +95,10 @@ def night(folder: Path, number: int, nights: int = NIGHTS) -> int:
     return len(found)
 
 
-def slice_of(folder: Path, count: int) -> list[Result]:
-    """The newest results of an archive."""
+def newest(folder: Path) -> list[Result]:
+    """The results of the last night."""
     with store.opened(folder) as found:
-        return found.results("started_at >= (SELECT max(started_at) - INTERVAL 3 DAY FROM results)")[-count:]
+        return found.results("started_at >= (SELECT CAST(max(started_at) AS DATE) FROM results)")
 
 
 def _cells_table(connection: duckdb.DuckDBPyConnection) -> None:

@@ -19,7 +19,7 @@ from matrix.load import Matrix
 from matrix.results import read_json, write_json
 from probes import tables
 from probes.checkpoints import recipes
-from reports import mutation
+from reports import proofs
 from runners import cache
 from runners.host import Host
 from tests.benchmarks.mutation import page, running
@@ -66,7 +66,7 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--only", action="append", default=[], metavar="RECIPE", help="one checkpoint; may be repeated")
     parser.add_argument("--jobs", type=int, default=1, help="checkpoints at a time")
     parser.add_argument("--out", type=Path, default=DOCS, help="where the page goes")
-    parser.add_argument("--record", type=Path, default=mutation.FILE, help="the JSON that the site reads")
+    parser.add_argument("--record", type=Path, default=proofs.MUTATION_SCORE, help="the JSON that the site reads")
     parser.add_argument("--as-is", action="store_true", help="judge nothing: write the page of what is there")
     options = parser.parse_args(words)
     names = options.only or list(RECIPES)

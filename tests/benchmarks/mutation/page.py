@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from probes.noise_floor.limits import FLOAT32_FAIL, FLOAT32_GOOD
-from reports.mutation import MutationScore
+from reports.proofs import MutationScore
 from tests.benchmarks.mutation import scores
 from tests.benchmarks.mutation.records import JudgedCheckpoint
 from tests.benchmarks.mutation.scores import Unit

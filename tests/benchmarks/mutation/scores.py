@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from probes.noise_floor.limits import FLOAT32_FAIL
-from reports.mutation import SCHEMA_VERSION, CheckpointScore, MutationScore
+from reports.proofs import SCHEMA_VERSION, CheckpointScore, MutationScore
 from tests.benchmarks.mutation.records import Judged, JudgedCheckpoint, Outcome
 
 T = TypeVar("T")

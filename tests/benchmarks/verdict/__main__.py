@@ -1,7 +1,8 @@
-"""`make bench-verdict`: how often the verdict is right. Writes docs/verdict-power.md and its pictures.
+"""`make bench-verdict`: how often the verdict is right.
 
-Makes what is missing of the data (hours on two cores, in the reference's environment), judges what was not judged yet
-by this very code (minutes), and writes the page.
+Writes docs/verdict-power.md, its pictures and the JSON that the site reads. Makes what is missing of the data (hours on
+two cores, in the reference's environment), judges what was not judged yet by this very code (minutes), and writes the
+page.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from matrix.load import Matrix
+from matrix.results import write_json
 from probes import tables
 from probes.reference.stage import PROGRAM
+from reports import proofs
 from runners import cache, prepare
 from runners.engine import OFFLINE
 from tests.benchmarks.verdict import engines, judging, page, pictures, power, replicates, units
@@ -51,12 +54,13 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--data", type=Path, default=cache.root() / "benchmarks" / "verdict")
     parser.add_argument("--engines", type=Path, action="append", default=[], help="a folder of a run; may be repeated")
     parser.add_argument("--out", type=Path, default=DOCS, help="where page and pictures go")
+    parser.add_argument("--record", type=Path, default=proofs.VERDICT_POWER, help="the JSON that the site reads")
     parser.add_argument("--as-is", action="store_true", help="make no data: judge what is there")
     parser.add_argument("--sizes", type=int, nargs="+", default=units.SIZES, help="sequences of a set")
     options = parser.parse_args(words)
     if not options.as_is:
         make(options.data)
-    write(gather(options.data, options.sizes, options.engines), options.out)
+    write(gather(options.data, options.sizes, options.engines), options.out, options.record)
 
 
 def make(data: Path) -> None:
@@ -95,14 +99,16 @@ def gather(data: Path, sizes: Sequence[int], runs: Sequence[Path]) -> page.Every
     )
 
 
-def write(found: page.Everything, out: Path) -> None:
-    """The page and its pictures."""
+def write(found: page.Everything, out: Path, record: Path) -> None:
+    """The page and its pictures, and what the site says of them."""
     out.mkdir(parents=True, exist_ok=True)
     for one in found.powers:
         (out / f"verdict-power-{one.name}.svg").write_bytes(pictures.power(one))
     for one in (*found.powers, found.together):
         (out / f"verdict-curves-{one.name}.svg").write_bytes(pictures.curves(one))
-    text = page.document(found, dt.datetime.now(dt.UTC))
+    now = dt.datetime.now(dt.UTC)
+    write_json(record, power.record(found.powers, now))
+    text = page.document(found, now)
     print(text)
     (out / "verdict-power.md").write_text(text)
 

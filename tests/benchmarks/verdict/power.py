@@ -6,6 +6,7 @@ and detections among faulty ones, and all its thresholds together a curve.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
@@ -15,6 +16,8 @@ import scipy
 
 from matrix.cells import Record
 from probes.noise_floor import Decision, Floats
+from reports import proofs
+from reports.proofs import SCHEMA_VERSION, FaultFound, VerdictPower
 from tests.benchmarks.verdict import rules
 from tests.benchmarks.verdict.judging import JudgedModel, JudgedRun, Unit
 
@@ -145,6 +148,28 @@ class ModelPower(Record, frozen=True, kw_only=True):
     """Replicates that were left out of some unit."""
     largest_clean: float
     """The largest T of a healthy unit of the smallest size."""
+
+
+def record(models: Sequence[ModelPower], now: dt.datetime) -> VerdictPower:
+    """What the site says of it."""
+    return VerdictPower(
+        schema_version=SCHEMA_VERSION,
+        made_at=now.isoformat(),
+        models={
+            model.name: proofs.ModelPower(
+                healthy_units=min(model.clean, key=lambda count: count.size).total,
+                false_alarms=sum(count.false_alarms for count in model.clean),
+                faults=tuple(_found(fault) for fault in model.faults),
+            )
+            for model in models
+        },
+    )
+
+
+def _found(fault: FaultPower) -> FaultFound:
+    found = {str(size): fault.detected(size) for size in sorted(fault.shares)}
+    name = f"{fault.kind} {fault.grade}".strip()
+    return FaultFound(fault=name, ratio=fault.ratio, ratio_d=fault.ratio_d, found=found)
 
 
 def clopper_pearson(count: int, total: int, confidence: float = CONFIDENCE) -> float:

@@ -15,7 +15,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
-from tests.reports.site.conftest import Site
+from tests.browsing import Site
 
 pytestmark = pytest.mark.browser
 

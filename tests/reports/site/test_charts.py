@@ -123,3 +123,12 @@ def test_a_strip_has_a_bar_a_night_as_high_as_its_level() -> None:
     assert [(bar.attrib["x1"], bar.attrib["x2"], bar.attrib["stroke-width"]) for bar in bars] == [
         ("0", "5", "3"), ("7", "19", "18"), ("21", "26", "26"),
     ]  # fmt: skip
+
+
+def test_faults_stand_by_their_size_and_are_told_apart_by_shape() -> None:
+    """Nothing drawn for no fault; a row a set, and counts in words."""
+    assert charts.power({}, "size") is None
+    rows = {"16 sequences": {"missed": [1.0], "found": [2.0, 10.0]}, "64 sequences": {"found": [1.0]}}
+    root = drawn(charts.power(rows, "size"))
+    assert [len(of_class(root, kind)) for kind in ("missed", "found")] == [1, 3]
+    assert root.findtext(f"{SVG}title") == "Faults by size. 16 sequences: 1 missed, 2 found; 64 sequences: 1 found."

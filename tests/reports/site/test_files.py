@@ -15,7 +15,7 @@ import pytest
 from matrix.results import Result
 from reports import compact, store
 from reports.site.documents import CellFile, GridFile
-from tests.reports.site.conftest import Site
+from tests.browsing import Site
 from tests.reports.site.nights import NOW, a_week, publish
 
 ATOM = "{http://www.w3.org/2005/Atom}"

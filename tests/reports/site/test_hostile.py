@@ -14,8 +14,8 @@ from matrix.results import LOG_TAIL, Status, write_bytes
 from reports import store
 from reports.site import build, charts
 from reports.site.gather import gather
+from tests.browsing import serving
 from tests.reports.samples import cell, result
-from tests.reports.site.conftest import serving
 from tests.reports.site.nights import NOW, publish, put
 
 TOKEN = "hf_" + "Ab1" * 12

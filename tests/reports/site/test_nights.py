@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from matrix.results import Status, write_result
-from reports import mutation, store, summary
+from reports import proofs, store, summary
 from reports.site.gather import gather, gathered
 from reports.store import Store
 from tests.reports.samples import cell, night, result, whole_cell
@@ -56,14 +56,30 @@ def test_what_a_pass_means_is_a_page_with_the_mutation_score_of_every_architectu
 ) -> None:
     """And grid.json holds the same figures."""
     publish(nights, tmp_path / "site")
-    score = mutation.measured()
+    score = proofs.mutation_score()
     page = (tmp_path / "site" / "pass.html").read_text()
     assert f"{score.mutants} faults of {score.operators} kinds" in page
     assert all(f">{found.killed} of {found.mutants}</td>" in page for found in score.checkpoints.values())
     assert all(found.architecture in page and name in page for name, found in score.checkpoints.items())
     assert '<a href="pass.html">' in (tmp_path / "site" / "index.html").read_text()
     published = json.loads((tmp_path / "site" / "grid.json").read_text())["mutation_score"]
-    assert msgspec.convert(published, mutation.MutationScore) == score
+    assert msgspec.convert(published, proofs.MutationScore) == score
+
+
+def test_what_a_pass_means_names_the_faults_that_are_found_and_those_that_are_not(
+    nights: Store, tmp_path: Path
+) -> None:
+    """By size in bfloat16, with a picture a model; and by probe, of those that others reported."""
+    publish(nights, tmp_path / "site")
+    page = (tmp_path / "site" / "pass.html").read_text()
+    power, coverage = proofs.verdict_power(), proofs.fault_coverage()
+    assert page.count("<svg") == len(power.models) == 2
+    assert all(f"{name}, {len(model.faults)} faults." in page for name, model in power.models.items())
+    assert f"{coverage.caught} of {coverage.faults} faults" in page
+    assert all(f">{one.caught} of {one.faults}</td>" in page for one in coverage.probes.values())
+    published = json.loads((tmp_path / "site" / "grid.json").read_text())
+    assert msgspec.convert(published["fault_coverage"], proofs.FaultCoverage) == coverage
+    assert msgspec.convert(published["verdict_power"], proofs.VerdictPower) == power
 
 
 def test_the_summary_for_a_job_page_names_what_is_old_wrong_or_missing(nights: Store) -> None:
