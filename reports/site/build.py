@@ -10,9 +10,10 @@ from pathlib import Path
 import msgspec
 
 from matrix.results import Result, write_bytes
-from reports import rows, store
+from reports import junit, rows, store
 from reports.runs import ARCHIVE
 from reports.site import badges, cells, feeds, pages, views
+from reports.site.collector import uncollected
 from reports.site.documents import CellFile, GridFile
 from reports.site.gather import Gathered
 from reports.site.rendering import Files, as_json, environment
@@ -20,6 +21,7 @@ from reports.site.views import Shown
 from reports.store import Store
 
 
+@uncollected()
 def write(shown: Gathered, found: Store, folder: Path, *, base: str = "") -> Path:
     """Write the site into a folder; returns its first page. `base`: the address that it will be published at."""
     for path, content in everything(shown, base):
@@ -38,6 +40,7 @@ def everything(shown: Gathered, base: str) -> Files:
     yield from cells.records(shown)
     yield from pages.models(shown, made)
     yield from pages.engines(shown, made)
+    yield "junit.xml", junit.render([one.result for one in shown.standings]).encode()
     yield from _feeds(shown, base)
     yield from _badges(shown)
     yield from _schemas()

@@ -12,6 +12,7 @@ from reports.grid import Grid, Place, grid
 from reports.measured import measured
 from reports.nights import Brought
 from reports.questions import AboutCell, Past
+from reports.site.collector import uncollected
 from reports.site.views import NEWS_DAYS, NEWS_SHOWN, News, Shown, is_tiny, news, shown
 from reports.speeds import Changed
 from reports.standing import Standing
@@ -86,6 +87,7 @@ class Gathered(Record, frozen=True, kw_only=True):
         return sum(known) if known else None
 
 
+@uncollected()
 def gather(store: Store, *, made_at: dt.datetime) -> Gathered:
     """Ask a store everything."""
     today = made_at.astimezone(dt.UTC).date()
