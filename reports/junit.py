@@ -10,11 +10,11 @@ from junit_xml import TestCase, TestSuite, to_xml_report_string
 from matrix.results import Result, Status
 
 
-def render(results: Sequence[Result]) -> str:
-    """The report as text."""
+def render(results: Sequence[Result], *, pretty: bool = True) -> str:
+    """The report as text; `pretty` is for whoever opens it, and takes as long as the rest."""
     ordered = sorted(results, key=lambda result: (result.cell_id, result.provenance.started_at))
     suites = [_suite(cell_id, tuple(group)) for cell_id, group in groupby(ordered, key=lambda r: r.cell_id)]
-    return str(to_xml_report_string(suites, prettyprint=True))
+    return str(to_xml_report_string(suites, prettyprint=pretty))
 
 
 def _suite(cell_id: str, results: tuple[Result, ...]) -> TestSuite:

@@ -32,14 +32,14 @@ _SETTING = {
 
 
 def measured(store: Store, since: dt.date) -> Iterator[Measured]:
-    """Every speed from a day on."""
+    """Every speed from a day on, in the order of measuring."""
     timed = (since, *DECIDED)
     cells = {one["key"]: rows.cell(one["cell"]) for one in store.query(_CELLS, timed)}
     shapes = {shape for cell in cells.values() for shape in cell.device.workload.shapes}
     names = sorted({name for shape in shapes for name in columns(shape)})
     asked = ["hash(cell)", "machine", "started_at", *_SETTING.values(), *("numbers[?]" for _ in names)]
     sql = ", ".join(f"{one} AS column_{number:02}" for number, one in enumerate(asked))
-    found = store.numbers(f"SELECT {sql} FROM results WHERE {_TIMED}", (*names, *timed))
+    found = store.numbers(f"SELECT {sql} FROM results WHERE {_TIMED} ORDER BY started_at", (*names, *timed))
     places = cache(lambda key, machine: _places(cells[key], machine, names))
     for key, machine, started_at, *values in zip(*(found[name].tolist() for name in sorted(found)), strict=True):
         setting, numbers = _setting(tuple(values[: len(_SETTING)])), values[len(_SETTING) :]

@@ -57,7 +57,7 @@ class Changed(Record, frozen=True, kw_only=True):
 
 
 def changed(measured: Iterable[Measured]) -> list[Changed]:
-    """Every change of every series, newest first."""
+    """Every change of every series, newest first; what was measured is in order."""
     found = [
         Changed(series=series, change=change)
         for series, nights in histories(measured).items()
@@ -67,9 +67,9 @@ def changed(measured: Iterable[Measured]) -> list[Changed]:
 
 
 def histories(measured: Iterable[Measured]) -> dict[Series, list[Night]]:
-    """The nights of every series, oldest first; of several measurements of a day (UTC) the last counts."""
+    """The nights of every series, as ordered; of several measurements of a day (UTC) the last counts."""
     found: dict[Series, dict[dt.date, Measured]] = {}
-    for one in sorted(measured, key=lambda one: one.started_at):
+    for one in measured:
         found.setdefault(one.series, {})[one.started_at.date()] = one
     return {series: _nights(by_day) for series, by_day in found.items()}
 

@@ -40,7 +40,7 @@ def everything(shown: Gathered, base: str) -> Files:
     yield from cells.records(shown)
     yield from pages.models(shown, made)
     yield from pages.engines(shown, made)
-    yield "junit.xml", junit.render([one.result for one in shown.standings]).encode()
+    yield "junit.xml", junit.render([one.result for one in shown.standings], pretty=False).encode()
     yield from _feeds(shown, base)
     yield from _badges(shown)
     yield from _schemas()

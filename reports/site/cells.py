@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from jinja2 import Environment
@@ -137,15 +139,24 @@ def _past(shown: Gathered, cell_id: str, changes: Sequence[Changed]) -> dict[str
 
 
 def _strip(probe: str, past: Past) -> Markup:
-    nights = list(zip(past.days, past.statuses, strict=True))[-views.STRIP_NIGHTS :]
-    marks = [_mark(day, Status(status)) for day, status in nights]
-    said = f"{probe}, {len(marks)} nights; the last was {marks[-1].day}: {marks[-1].words}"
-    return Markup(charts.strip(marks, said))
+    days, statuses = past.days[-views.STRIP_NIGHTS :], past.statuses[-views.STRIP_NIGHTS :]
+    nights = zip(days, statuses, strict=True)
+    stretches = [
+        _stretch(Status(status), [day for day, _ in found]) for status, found in groupby(nights, key=itemgetter(1))
+    ]
+    said = f"{probe}, {len(days)} nights; the last was {days[-1]}: {statuses[-1]}"
+    return Markup(charts.strip(stretches, said))
 
 
-def _mark(day: dt.date, status: Status) -> charts.Mark:
-    colour = COLOURS.get(status, "grey")
-    return charts.Mark(day=day, colour=colour, level=HEIGHTS.get(status), words=status.value)
+def _stretch(status: Status, days: Sequence[dt.date]) -> charts.Stretch:
+    return charts.Stretch(
+        first=days[0],
+        last=days[-1],
+        nights=len(days),
+        colour=COLOURS.get(status, "grey"),
+        level=HEIGHTS.get(status),
+        words=status.value,
+    )
 
 
 def _speed(past: Past, changes: Sequence[Changed]) -> Markup | None:

@@ -9,7 +9,6 @@ import datetime as dt
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
-from itertools import groupby
 
 import numpy as np
 import svg
@@ -30,10 +29,12 @@ FAINT_NATS = 1e-7
 """Below this a divergence is drawn as this: the axis is logarithmic, and float32 ends there."""
 
 
-class Mark(Record, frozen=True, kw_only=True):
-    """A night in a strip."""
+class Stretch(Record, frozen=True, kw_only=True):
+    """Like nights in a row of a strip."""
 
-    day: dt.date
+    first: dt.date
+    last: dt.date
+    nights: int
     colour: str
     level: int | None
     words: str
@@ -178,30 +179,29 @@ def history(days: Sequence[int], values: Sequence[float], unit: str, marks: Mapp
     return _picture(" ".join([said, *marks.values()]), 180, parts)
 
 
-def strip(nights: Sequence[Mark], said: str) -> str:
+def strip(stretches: Sequence[Stretch], said: str) -> str:
     """A bar a night, as high as its level; one without a level is a dot.
 
-    Like nights in a row are one dashed line, which says from when to when: a site has a hundred thousand of them.
+    A stretch is one dashed line, which says from when to when: a site has a hundred thousand nights to draw.
     """
     height, drawn = 26, 0
     parts: list[svg.Element] = []
-    for (colour, level, words), found in groupby(nights, key=lambda night: (night.colour, night.level, night.words)):
-        days = [night.day for night in found]
-        tall = 3 if level is None else 6 + 4 * level
-        title = svg.Title(text=escape(f"{_span(days[0], days[-1])}: {words}"))
+    for one in stretches:
+        tall = 3 if one.level is None else 6 + 4 * one.level
+        title = svg.Title(text=escape(f"{_span(one.first, one.last)}: {one.words}"))
         parts.append(
             svg.Line(
                 x1=drawn * (BAR + GAP),
-                x2=(drawn + len(days)) * (BAR + GAP) - GAP,
+                x2=(drawn + one.nights) * (BAR + GAP) - GAP,
                 y1=height - tall / 2,
                 y2=height - tall / 2,
                 stroke_width=tall,
                 stroke_dasharray=[BAR, GAP],
-                class_=["night", colour],
+                class_=["night", one.colour],
                 elements=[title],
             )
         )
-        drawn += len(days)
+        drawn += one.nights
     return _picture(said, height, parts, width=max((BAR + GAP) * drawn, 1), kind="strip")
 
 

@@ -110,8 +110,8 @@ def _choice(pairs: Sequence[tuple[Square, Shown]], device: str, today: dt.date) 
 
 
 def _strip(shown: Gathered, at: Place, words: Shown) -> Markup:
-    marks = views.nights_of(shown.timelines.get(at, ()), shown.today)
-    return Markup(charts.strip(marks, f"{words.release} on {words.device}: {words.level_name}, {words.since_words}"))
+    nights = views.nights_of(shown.timelines.get(at, ()), shown.today)
+    return Markup(charts.strip(nights, f"{words.release} on {words.device}: {words.level_name}, {words.since_words}"))
 
 
 def engines(shown: Gathered, environment: Environment) -> Files:

@@ -12,7 +12,7 @@ from matrix.results import Result, Status
 from reports import adoption
 from reports.grid import FRESH_NIGHTS, Place, Square, age_nights
 from reports.levels import LEVELS
-from reports.site.charts import Mark
+from reports.site.charts import Stretch
 from reports.standing import Standing
 from reports.timeline import Step, on
 
@@ -237,16 +237,23 @@ def _level(step: Step) -> str:
     return "grey" if step.level is None else f"{step.level} {LEVELS[step.level]}"
 
 
-def nights_of(steps: Sequence[Step], today: dt.date, count: int = STRIP_NIGHTS) -> list[Mark]:
+def nights_of(steps: Sequence[Step], today: dt.date, count: int = STRIP_NIGHTS) -> list[Stretch]:
     """The last nights for a strip, aligned for all squares, the newest last."""
-    days = [today - dt.timedelta(days=back) for back in range(count - 1, -1, -1)]
-    return [_mark(day, on(steps, day)) for day in days]
+    first = today - dt.timedelta(days=count - 1)
+    edges = sorted({first, *(step.day for step in steps if first < step.day <= today)})
+    ends = [*(edge - dt.timedelta(days=1) for edge in edges[1:]), today]
+    return [_stretch(on(steps, edge), edge, end) for edge, end in zip(edges, ends, strict=True)]
 
 
-def _mark(day: dt.date, step: Step | None) -> Mark:
-    if step is None:
-        return Mark(day=day, colour="grey", level=None, words="not known")
-    return Mark(day=day, colour=step.colour, level=step.level, words=_level(step))
+def _stretch(step: Step | None, first: dt.date, last: dt.date) -> Stretch:
+    return Stretch(
+        first=first,
+        last=last,
+        nights=(last - first).days + 1,
+        colour="grey" if step is None else step.colour,
+        level=None if step is None else step.level,
+        words="not known" if step is None else _level(step),
+    )
 
 
 def releases(standings: Iterable[Standing], squares: Sequence[Shown], engine: str) -> list[ReleaseShown]:

@@ -109,11 +109,14 @@ def test_history_marks_the_nights_on_which_it_changed() -> None:
 
 def test_a_strip_has_a_bar_a_night_as_high_as_its_level() -> None:
     """Like nights in a row are one line of dashes, which says from when to when; an unknown one is a dot."""
-    nights = [("grey", None, "not known"), ("right", 3, "3 right"), ("right", 3, "3 right"), ("right", 5, "Wed<b>")]
+    told = [("grey", None, "not known", 1, 1), ("right", 3, "3 right", 2, 3), ("right", 5, "Wed<b>", 4, 4)]
     marks = [
-        charts.Mark(day=dt.date(2026, 1, number), colour=colour, level=level, words=words)
-        for number, (colour, level, words) in enumerate(nights, 1)
-    ]
+        charts.Stretch(
+            first=dt.date(2026, 1, first), last=dt.date(2026, 1, last), nights=last - first + 1, colour=colour,
+            level=level, words=words,
+        )
+        for colour, level, words, first, last in told
+    ]  # fmt: skip
     bars = of_class(drawn(charts.strip(marks, "Said.")), "night")
     assert [bar.findtext(f"{SVG}title") for bar in bars] == [
         "2026-01-01: not known",
