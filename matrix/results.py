@@ -31,6 +31,8 @@ SCHEMA_VERSION = 3
 """Of the files that are written. 2: no curves in a verdict."""
 READABLE_VERSIONS = (2, 3)
 
+RESULT_ENDING = ".result.json"
+"""Of the file of a result, behind the probe's name."""
 LOG_TAIL = "log_tail.txt"
 """The last lines of an engine's log, in its cell's folder."""
 
@@ -248,7 +250,7 @@ def _plain(model: Model) -> Model:
 
 
 def _result_name(probe: str) -> str:
-    return f"{probe}.result.json"
+    return f"{probe}{RESULT_ENDING}"
 
 
 def write_measurement(run: Path, cell_id: str, probe: str, measurement: Measurement) -> Path:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 import pytest
 
-from matrix.results import Status, read_result, write_bytes, write_result
+from matrix.results import LOG_TAIL, Status, read_result, write_bytes, write_result
+from reports import compact, store
 from reports.collect import Collected, collect
 from tests.reports.samples import result
 
@@ -82,3 +84,37 @@ def test_nothing_else_follows_later(before: Status, after: Status, run_id: str, 
     name = put(incoming, after, run_id).relative_to(incoming).as_posix()
     assert collect(incoming, data).differing == (name,)
     assert read_result(data / name).verdict.status is before
+
+
+def archived(folder: Path) -> None:
+    """As `readiness compact --remove` leaves a folder of results."""
+    with store.opened(folder) as found:
+        compact.compact(found, before=dt.date(2100, 1, 1), remove=True, now=dt.datetime(2100, 1, 1, tzinfo=dt.UTC))
+    assert not list(folder.glob("*/*/*.result.json"))
+
+
+def test_what_is_compacted_counts_as_being_there(tmp_path: Path) -> None:
+    """A job that reports again after days: the same is known, another result of the same run is named and left."""
+    incoming, data = tmp_path / "incoming", tmp_path / "data"
+    name = put(incoming, Status.PASS).relative_to(incoming).as_posix()
+    write_bytes(incoming / name.replace("correctness.result.json", LOG_TAIL), b"last words")
+    collect(incoming, data)
+    archived(data)
+    assert collect(incoming, data) == Collected(new=0, known=2, differing=())
+    put(incoming, Status.FAIL)
+    assert collect(incoming, data) == Collected(new=0, known=1, differing=(name,))
+    assert not list(data.glob("*/*/*.result.json"))
+
+
+def test_an_accusation_that_is_compacted_can_be_withdrawn(tmp_path: Path) -> None:
+    """The later result holds at once, and in the archive after the next compaction."""
+    incoming, data = tmp_path / "incoming", tmp_path / "data"
+    put(incoming, Status.FAIL)
+    collect(incoming, data)
+    archived(data)
+    name = put(incoming, Status.REF_SUSPECT).relative_to(incoming).as_posix()
+    assert collect(incoming, data) == Collected(new=0, known=0, differing=(), withdrawn=(name,))
+    for _ in range(2):
+        with store.opened(data) as found:
+            assert [one.verdict.status for one in found.results()] == [Status.REF_SUSPECT]
+        archived(data)
