@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Literal
 
 from matrix.cells import Record
 from matrix.results import Result, Status
@@ -45,6 +46,8 @@ class SquareFile(Record, frozen=True, kw_only=True):
     stale: bool
     since: dt.date | None
     """The first day of what it shows now."""
+    trend: Literal["up", "down", ""]
+    """Whether the last change of level, if it is no older than 30 days, was up or down."""
     statuses: dict[str, dict[str, Status]]
     """By cell and probe."""
     cells: dict[str, str]

@@ -6,6 +6,7 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby, pairwise
+from typing import Literal
 
 from matrix.cells import Model, RecipeSource, Record
 from matrix.results import Result, Status
@@ -15,6 +16,10 @@ from reports.levels import LEVELS
 from reports.site.charts import Stretch
 from reports.standing import Standing
 from reports.timeline import Step, on
+
+Trend = Literal["up", "down", ""]
+TREND_DAYS = 30
+"""A change that is older is no trend."""
 
 NEWS_DAYS = 7
 NEWS_SHOWN = 12
@@ -50,6 +55,10 @@ class Shown(Record, frozen=True, kw_only=True):
     stale: bool
     since: dt.date | None
     """The first day of what it shows now."""
+    trend: Trend
+    """Whether the last change, if it is recent, was to a higher level or a lower one."""
+    was: str
+    """What it showed before that; empty without a trend."""
     page: str
     """Of its cell in the settings that users run, else of its first."""
 
@@ -168,6 +177,7 @@ def shown(square: Square, steps: Sequence[Step], today: dt.date) -> Shown:
     blamed = [result.verdict for result in square.results if result.verdict.status.blames_engine]
     by_default = [result.cell_id for result in square.results if result.cell.config.id == "default"]
     age = age_nights(square, today)
+    trend, was = _trend(steps, today)
     return Shown(
         model=square.place.model,
         engine=square.place.engine,
@@ -188,8 +198,19 @@ def shown(square: Square, steps: Sequence[Step], today: dt.date) -> Shown:
         age_nights=age,
         stale=age > FRESH_NIGHTS,
         since=steps[-1].day if steps else None,
+        trend=trend,
+        was=was,
         page=cell_page((by_default or [square.results[0].cell_id])[0]),
     )
+
+
+def _trend(steps: Sequence[Step], today: dt.date) -> tuple[Trend, str]:
+    if len(steps) < 2 or (today - steps[-1].day).days > TREND_DAYS:
+        return "", ""
+    before, after = steps[-2], steps[-1]
+    if before.level is None or after.level is None or before.level == after.level:
+        return "", ""
+    return ("up" if after.level > before.level else "down"), _level(before)
 
 
 def sections(squares: Sequence[Shown], models: Mapping[str, Model]) -> list[Section]:

@@ -42,6 +42,16 @@ def test_a_square_says_since_when_or_how_old() -> None:
     assert (old.since_words, old.stale) == ("5 nights old", True)
 
 
+def test_a_recent_change_of_level_is_a_trend() -> None:
+    """Up or down from the step before; none where the level stayed, was not known, or changed long ago."""
+    changed = (step(1, 3), step(2, 2, "wrong"))
+    assert [(one.trend, one.was) for one in (shown(whole_cell(cell()), *changed),)] == [("down", "3 right")]
+    assert shown(whole_cell(cell()), *changed[::-1]).trend == "up"
+    for steps in ((), changed[:1], (step(1, 3), step(2, 3, "partly")), (step(1, None, "grey"), step(2, 3))):
+        assert shown(whole_cell(cell()), *steps).trend == ""
+    assert shown(whole_cell(cell()), *changed, today=dt.date(2026, 2, 2)).trend == ""
+
+
 def test_known_is_what_rules_expect_and_nothing_else() -> None:
     """One unexpected fault beside an expected one is news."""
     expected = result("correctness", Status.FAIL, expected=Status.FAIL, minute=1)
