@@ -65,7 +65,7 @@ def test_every_square_says_level_version_speed_and_since_when(reader: webdriver.
         for cell in row.find_elements(By.CSS_SELECTOR, "td[data-colour]")
     }
     assert squares[GOOD, "alpha"] == ["3 right", "1.0 · 31.5 tok/s", "since 2026-01-04"]
-    assert squares[BIG, "alpha"][:3] == ["2 runs", "1.0 · 31.5 tok/s", "since 2026-01-08"]
+    assert squares[BIG, "alpha"][:3] == ["2 runs", "1.0 · 31.5 tok/s", "since 2026-01-08 was 3 right"]
     assert squares[BIG, "alpha"][3].startswith("correctness FAIL: because <it> & so")
     mark = reader.find_element(By.CSS_SELECTOR, "td.wrong .mark")
     content = reader.execute_script("return getComputedStyle(arguments[0], '::before').content", mark)
