@@ -9,8 +9,10 @@ PROFILE ?= quick
 grid: setup
 	$(BIN)/readiness run --profile $(PROFILE) --launcher venv
 
+# Side by side, but for tests with engines and containers: one of those takes all cores.
 test: setup
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -m "not engine and not docker" -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -q -m "engine or docker"
 
 lint: setup
 	$(BIN)/ruff check .
