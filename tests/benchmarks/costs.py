@@ -38,8 +38,8 @@ class Measured(Record, frozen=True, kw_only=True):
     ci_s: float
     phases: tuple[tuple[str, int], ...]
     """Of `.ci/run`: what began, and after how many seconds."""
-    test_summary: str
-    """The last line of pytest."""
+    test_summaries: tuple[str, ...]
+    """The last line of each pytest of `make test`."""
     first: Cost
     second: Cost
 
@@ -73,7 +73,7 @@ def measure(folder: Path) -> Measured:
         setup_s=setup_s,
         ci_s=ci_s,
         phases=tuple((m["name"], int(m["seconds"])) for m in map(PHASE.match, printed) if m),
-        test_summary=next(line for line in reversed(printed) if re.search(r"\d+ passed", line)),
+        test_summaries=tuple(line.strip("= ") for line in printed if re.search(r"\d+ passed", line))[-2:],
         first=first,
         second=second,
     )
@@ -126,7 +126,7 @@ First `make grid`: {sentence(measured.first)}.
 
 Second `make grid`: {sentence(measured.second)}.
 
-`make test` with everything required ended with `{measured.test_summary.strip("= ")}`.
+`make test` with everything required ended with {" and ".join(f"`{one}`" for one in measured.test_summaries)}.
 
 | phase of `.ci/run` | begins after, s |
 | --- | ---: |

@@ -19,7 +19,7 @@ def test_a_promise_that_was_not_kept_is_said_to_be_missed() -> None:
     """Each promise stands beside its limit and its measured value."""
     measured = Measured(
         commit="abc", browser_was_there=True,
-        setup_s=33.2, ci_s=3600.0, phases=(("lint and types", 3),), test_summary="== 7 passed in 9s ==",
+        setup_s=33.2, ci_s=3600.0, phases=(("lint and types", 3),), test_summaries=("7 passed in 9s", "2 passed in 8s"),
         first=cost(1502.0), second=cost(481.0),
     )  # fmt: skip
     text = document(measured, MADE_AT)
@@ -27,7 +27,7 @@ def test_a_promise_that_was_not_kept_is_said_to_be_missed() -> None:
     assert "| second `make grid`, environments and reference cached | 480 s | 481 s | no |" in text
     assert "| the harness's own share of a cell | 5 s | 2.0 s | yes |" in text
     assert "| `.ci/run` | 3600 s | 3600 s | yes |" in text
-    assert "ended with `7 passed in 9s`" in text
+    assert "ended with `7 passed in 9s` and `2 passed in 8s`." in text
     assert "Chromium was installed before." in text
     assert "| lint and types | 3 |" in text
 
