@@ -12,7 +12,7 @@ from markupsafe import Markup
 from reports import adoption, proofs, templating
 from reports.grid import Place, Square
 from reports.levels import LEVELS
-from reports.site import badges, charts, files, pictures, views
+from reports.site import badges, charts, files, pictures, releases, views
 from reports.site.gather import Gathered
 from reports.site.rendering import Files, as_json, rendered
 from reports.site.views import Shown
@@ -117,9 +117,9 @@ def _strip(shown: Gathered, at: Place, words: Shown) -> Markup:
 def engines(shown: Gathered, environment: Environment) -> Files:
     """What an engine runs, and what broke and was mended between its releases."""
     for engine in sorted({one.result.cell.release.engine for one in shown.standings}):
-        releases = views.releases(shown.standings, shown.squares, engine)
+        measured = releases.measured(shown.standings, shown.squares, engine)
         yield f"engines/{engine}.html", rendered(
-            environment, "engine.html.j2", root="../", here="", engine=engine, releases=releases,
+            environment, "engine.html.j2", root="../", here="", engine=engine, releases=measured,
             squares=[square for square in shown.squares if square.engine == engine],
-            between=views.between(shown.standings, releases),
+            between=releases.between(shown.standings, measured),
         )  # fmt: skip

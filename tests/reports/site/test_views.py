@@ -10,7 +10,7 @@ import pytest
 from matrix.cells import Cell, RecipeSource
 from matrix.results import Result, Status
 from reports.grid import Place, grid
-from reports.site import badges, views
+from reports.site import badges, releases, views
 from reports.site.views import Shown
 from reports.standing import standing
 from reports.timeline import Step
@@ -100,9 +100,9 @@ def test_what_broke_and_was_mended_between_releases() -> None:
     ]
     held = standing(results)
     squares = [shown(results)]
-    ordered = views.releases(held, squares, "alpha")
+    ordered = releases.measured(held, squares, "alpha")
     assert [(one.id, one.colours) for one in ordered] == [("alpha-1.10", {"wrong": 1}), ("alpha-1.9", {})]
-    (between,) = views.between(held, ordered)
+    (between,) = releases.between(held, ordered)
     assert (between.before, between.after) == ("alpha-1.9", "alpha-1.10")
     assert [(one.probe, one.before, one.after, one.mended) for one in between.moved] == [
         ("correctness", "PASS", "FAIL", False),
