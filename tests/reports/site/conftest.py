@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from selenium import webdriver
 
 from reports import store
@@ -41,6 +42,7 @@ def web_tools() -> Path:
     if shutil.which("npm") is None or shutil.which("java") is None:
         absent("browser", "npm or Java", "install Node.js and a Java runtime")
     modules = WEB / "node_modules"
-    if not (modules / ".package-lock.json").is_file():
-        subprocess.run(("npm", "ci", "--ignore-scripts"), cwd=WEB, check=True, capture_output=True, timeout=300)
+    with FileLock(WEB / "node_modules.lock"):  # tests may run side by side
+        if not (modules / ".package-lock.json").is_file():
+            subprocess.run(("npm", "ci", "--ignore-scripts"), cwd=WEB, check=True, capture_output=True, timeout=300)
     return modules
