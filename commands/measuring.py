@@ -143,7 +143,9 @@ def _report(
     folder: Path, staged: dict[str, float], total_s: float, results: Path, site: Path, junit_file: Path
 ) -> None:
     found = runs.read_run(folder)
-    before_s = found.cost.total_s if found.cost is not None else 0.0  # of a run that goes on
+    before_s = (
+        found.cost.total_s if found.cost is not None else 0.0
+    )  # of a run that goes on; what was staged then counts as the harness's
     spent = _cost(found, staged, before_s + total_s)
     write_json(folder / cost.FILE, spent)
     out.print(render.terminal(make_grid(standing(found.results), every_release=True)))

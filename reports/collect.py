@@ -62,17 +62,17 @@ class _Archived:
 
     def __init__(self, results: Path, runs: Collection[str]) -> None:
         self._results: dict[tuple[str, str, str], Result] = {}
-        self._cells: set[tuple[str, str]] = set()
+        self._places: set[tuple[str, ...]] = set()
         if not (results / ARCHIVE).is_dir():
             return
         with store.opened(results) as found:
             for one in found.results("list_contains(?, run_id)", [sorted(runs)]):
                 self._results[one.provenance.run_id, one.cell_id, one.probe] = one
-                self._cells.add((one.provenance.run_id, one.cell_id))
+                self._places |= {(one.provenance.run_id,), (one.provenance.run_id, one.cell_id)}
 
     def holds(self, name: Path) -> bool:
-        """Whether a file's content went into the archive: a result by itself, the rest of a cell with any of them."""
-        return self.result(name) is not None or (name.parts[:2] in self._cells and not name.match(RESULTS))
+        """Whether a file's content went into the archive: a result by itself, what lies beside it with any of them."""
+        return self.result(name) is not None if name.match(RESULTS) else name.parts[:-1] in self._places
 
     def result(self, name: Path) -> Result | None:
         """The one whose file has this name below a folder of results."""
@@ -82,7 +82,7 @@ class _Archived:
         return self._results.get((run, cell, file.removesuffix(RESULT_ENDING)))
 
     def says(self, name: Path, path: Path) -> bool:
-        """Whether it says the same; of logs and times those that came first are kept."""
+        """Whether it says the same; of logs, times and costs those that came first are kept."""
         return not name.match(RESULTS) or self.result(name) == _read(path)
 
 

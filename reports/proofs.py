@@ -55,6 +55,7 @@ class ProbeCoverage(Record, frozen=True, kw_only=True):
     faults: int
     """Publicly reported ones for which this probe is asked."""
     caught: int
+    """What was not run is not caught."""
     mechanisms: tuple[str, ...]
     """What stands for them: the kinds of fault that it was shown."""
 
@@ -105,9 +106,9 @@ class ModelPower(Record, frozen=True, kw_only=True):
     """Of one model in bfloat16."""
 
     healthy_units: int
-    """Sets of the fewest sequences, each through a healthy path."""
+    """Sets of sequences of all sizes, each through a healthy path."""
     false_alarms: int
-    """Among these and all larger sets."""
+    """Among these."""
     faults: tuple[FaultFound, ...]
 
     @property
@@ -115,8 +116,8 @@ class ModelPower(Record, frozen=True, kw_only=True):
         """Sequences of a set, the fewest first."""
         return sorted({size for fault in self.faults for size in fault.found}, key=int)
 
-    def surely_beyond(self, size: str) -> float:
-        """The smallest fault beyond which every fault was found in every set of that many sequences."""
+    def surely_from(self, size: str) -> float:
+        """The size from which on every fault was found in every set of that many sequences."""
         ordered = sorted(self.faults, key=lambda fault: fault.size, reverse=True)
         sure = list(takewhile(lambda fault: fault.found.get(size) == 1.0, ordered))
         return sure[-1].size if sure else math.inf

@@ -55,7 +55,8 @@ SELECT results.*, keys.later FROM results JOIN (
 WHERE started_at >= ? ORDER BY started_at, cell_id
 """
 
-# Of those results alone that settled other than the one before.
+# Of those results alone that settled other than the one before. A hash is sorted twice as fast as two texts, and a
+# million results have some thousand places, of which no two share one of 64 bits.
 _CHANGES = f"""
 WITH marked AS ({_MARKED}), changed AS (
     SELECT run_id, cell_id, probe FROM marked WHERE settles

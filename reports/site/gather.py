@@ -9,7 +9,6 @@ from matrix.cells import Model, Record
 from matrix.results import Result
 from reports import nights, questions, speeds
 from reports.grid import Grid, Place, grid
-from reports.measured import measured
 from reports.nights import Brought
 from reports.questions import AboutCell, Past
 from reports.site.collector import uncollected
@@ -17,6 +16,7 @@ from reports.site.views import NEWS_DAYS, NEWS_SHOWN, News, Shown, is_tiny, news
 from reports.speeds import Changed
 from reports.standing import Standing
 from reports.store import Store
+from reports.stored_speeds import measured
 from reports.timeline import Step, timelines
 
 HISTORY_DAYS = 120

@@ -88,6 +88,20 @@ def test_the_page_counts_what_is_caught_and_names_what_is_not() -> None:
     assert "Measured 2026-11-27, with reference reference-1." in text
 
 
+def test_what_was_not_run_counts_and_is_not_caught() -> None:
+    """The site says so many of so many: a mechanism that nobody showed makes neither figure smaller."""
+    shown = Shown(probe="correctness", status="FAIL", reason="", twin="PASS", twin_reason="")
+    rows = [
+        Row(reference=f"o/n#{number}", model="m", checks=("C1",), what="w", mechanism=mechanism, needs=needs)
+        for number, (mechanism, needs) in enumerate(
+            [("soft cap ignored", None), ("two layers swapped", None), (None, "two GPUs")]
+        )
+    ]
+    found = page.record(rows, {"soft cap ignored": shown}, (), dt.datetime(2026, 1, 2, tzinfo=dt.UTC))
+    assert (found.caught, found.faults, found.elsewhere) == (1, 2, 1)
+    assert found.probes["correctness"].mechanisms == ("soft cap ignored", "two layers swapped")
+
+
 def test_what_was_found_is_kept_for_the_next_machine(tmp_path: Path) -> None:
     """A cell that is asked again takes its own place; what another version of a probe said does not stand."""
     (_, cell), *_ = bench.healthy_cells()

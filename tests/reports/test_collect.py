@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from matrix.results import LOG_TAIL, Status, read_result, write_bytes, write_result
-from reports import compact, store
+from matrix.results import LOG_TAIL, Status, read_result, write_bytes, write_json, write_result
+from reports import compact, cost, store
 from reports.collect import Collected, collect
+from reports.cost import Cost
 from tests.reports.samples import result
 
 
@@ -98,11 +99,12 @@ def test_what_is_compacted_counts_as_being_there(tmp_path: Path) -> None:
     incoming, data = tmp_path / "incoming", tmp_path / "data"
     name = put(incoming, Status.PASS).relative_to(incoming).as_posix()
     write_bytes(incoming / name.replace("correctness.result.json", LOG_TAIL), b"last words")
+    write_json(incoming / "run" / cost.FILE, Cost(total_s=1.0, parts_s={}, harness_s=1.0, cells=1))
     collect(incoming, data)
     archived(data)
-    assert collect(incoming, data) == Collected(new=0, known=2, differing=())
+    assert collect(incoming, data) == Collected(new=0, known=3, differing=())
     put(incoming, Status.FAIL)
-    assert collect(incoming, data) == Collected(new=0, known=1, differing=(name,))
+    assert collect(incoming, data) == Collected(new=0, known=2, differing=(name,))
     assert not list(data.glob("*/*/*.result.json"))
 
 

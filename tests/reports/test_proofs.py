@@ -22,6 +22,10 @@ def test_the_power_of_the_verdict_is_that_of_its_page(name: str) -> None:
     assert [[one.fault, f"{one.ratio:.3g}", f"{one.ratio_d:.3g}"] for one in model.faults] == [
         line[:3] for line in lines
     ]
+    alarms = text.partition("## False alarms\n")[2].partition("\nA unit is one set")[0]
+    said = re.findall(rf"^\| {name} \| \d+ \| (\d+) \| \d+ \| \d+ \| (\d+) \| (\d+) \|", alarms, re.M)
+    assert sum(int(units) for units, _, _ in said) == model.healthy_units
+    assert sum(int(fail) + int(degraded) for _, fail, degraded in said) == model.false_alarms
     found = [[f"{one.found[size]:.1%}" for size in model.sizes] for one in model.faults]
     assert found == [[cell.split(" ")[0] for cell in line[4:]] for line in lines]
 
@@ -39,4 +43,4 @@ def test_beyond_some_size_every_fault_is_found() -> None:
     faults = [(1.1, 0.0), (1.5, 0.9), (1.2, 1.0), (2.0, 1.0), (3.0, 1.0)]
     found = tuple(FaultFound(fault="", ratio=1.0, ratio_d=size, found={"16": share}) for size, share in faults)
     model = ModelPower(healthy_units=1, false_alarms=0, faults=found)
-    assert (model.surely_beyond("16"), model.surely_beyond("64")) == (2.0, math.inf)
+    assert (model.surely_from("16"), model.surely_from("64")) == (2.0, math.inf)

@@ -9,8 +9,8 @@ import msgspec
 
 from matrix.results import Result, Status, write_result
 from reports import speeds, store
-from reports.measured import measured
 from reports.speeds import Measured
+from reports.stored_speeds import measured
 from tests.reports.samples import FIRST_NIGHT, night
 
 

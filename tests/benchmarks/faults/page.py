@@ -126,8 +126,8 @@ def record(
     """The same for the site: by probe."""
     here: defaultdict[str, list[str]] = defaultdict(list)
     for row in rows:
-        if row.mechanism is not None and row.mechanism in shown:
-            here[shown[row.mechanism].probe].append(row.mechanism)
+        if row.mechanism is not None:
+            here[MECHANISMS[row.mechanism].probe].append(row.mechanism)
     accused, asked = _verdicts(healthy)
     return FaultCoverage(
         schema_version=SCHEMA_VERSION,
@@ -136,7 +136,7 @@ def record(
         probes={
             probe: ProbeCoverage(
                 faults=len(found),
-                caught=sum(shown[mechanism].caught for mechanism in found),
+                caught=sum(name in shown and shown[name].caught for name in found),
                 mechanisms=tuple(sorted(set(found))),
             )
             for probe, found in sorted(here.items())

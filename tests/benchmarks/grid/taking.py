@@ -20,11 +20,14 @@ class Took(Record, frozen=True, kw_only=True):
     """Of the largest process among them."""
 
 
+DEADLINE_S = 1800
+"""Of a command; one that takes longer is ended."""
+
 # A process of its own between, which is small: a child's peak begins with its parent's.
 _MEASURING = """
 import json, resource, subprocess, sys, time
 began = time.perf_counter()
-done = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+done = subprocess.run(sys.argv[2:], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=float(sys.argv[1]))
 seconds, used = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
 cpu_s, peak_gb = used.ru_utime + used.ru_stime, used.ru_maxrss * 1024 / 1e9
 said = done.stdout.decode(errors="replace")[-2000:]
@@ -34,8 +37,8 @@ print(json.dumps({"failed": done.returncode, "said": said, "seconds": seconds, "
 
 def took(command: Sequence[str], cwd: Path | None = None) -> Took:
     """Run a command and wait for it; raises RuntimeError with its last words where it fails."""
-    measuring = (sys.executable, "-c", _MEASURING, *command)
-    told = json.loads(subprocess.run(measuring, cwd=cwd, check=True, capture_output=True, timeout=1800).stdout)
+    measuring = (sys.executable, "-c", _MEASURING, str(DEADLINE_S), *command)
+    told = json.loads(subprocess.run(measuring, cwd=cwd, check=True, capture_output=True).stdout)
     if told["failed"]:
         raise RuntimeError(f"{command[0]} exited with {told['failed']}: {told['said']}")
     return Took(seconds=told["seconds"], cpu_s=told["cpu_s"], peak_gb=told["peak_gb"])

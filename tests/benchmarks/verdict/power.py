@@ -157,7 +157,7 @@ def record(models: Sequence[ModelPower], now: dt.datetime) -> VerdictPower:
         made_at=now.isoformat(),
         models={
             model.name: proofs.ModelPower(
-                healthy_units=min(model.clean, key=lambda count: count.size).total,
+                healthy_units=sum(count.total for count in model.clean),
                 false_alarms=sum(count.false_alarms for count in model.clean),
                 faults=tuple(_found(fault) for fault in model.faults),
             )

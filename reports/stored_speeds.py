@@ -38,10 +38,10 @@ def measured(store: Store, since: dt.date) -> Iterator[Measured]:
     shapes = {shape for cell in cells.values() for shape in cell.device.workload.shapes}
     names = sorted({name for shape in shapes for name in columns(shape)})
     asked = ["hash(cell)", "machine", "started_at", *_SETTING.values(), *("numbers[?]" for _ in names)]
-    sql = ", ".join(f"{one} AS column_{number:02}" for number, one in enumerate(asked))
+    sql = ", ".join(f"{one} AS column_{number}" for number, one in enumerate(asked))
     found = store.numbers(f"SELECT {sql} FROM results WHERE {_TIMED} ORDER BY started_at", (*names, *timed))
     places = cache(lambda key, machine: _places(cells[key], machine, names))
-    for key, machine, started_at, *values in zip(*(found[name].tolist() for name in sorted(found)), strict=True):
+    for key, machine, started_at, *values in zip(*(column.tolist() for column in found.values()), strict=True):
         setting, numbers = _setting(tuple(values[: len(_SETTING)])), values[len(_SETTING) :]
         for series, speed, canary in places(key, machine):
             if numbers[speed]:
