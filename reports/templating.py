@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from reports import repeat
 from reports.render import short_number
+
+__all__ = ["Template", "environment"]
 
 
 def environment(*, autoescape: bool) -> Environment:

@@ -13,7 +13,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ MODEL = Path("/model")
 SHIMS = Path("/opt/shims")
 REGISTRIES = Path("/opt/registries")
 KERNELS = Path("/cache")
+PROGRAM = Path("/opt/repro.py")
 RELAY = Path("/relay")
 WEIGHTS = Path("/weights")
 PORT = 8000
@@ -410,7 +411,27 @@ def registry(engine: Engine, image: Ready) -> Registry | None:
     return claims.kept(image.id, read)
 
 
-def _run(image: Ready, name: str, arguments: Sequence[str], mounts: list[Mount]) -> tuple[int, str]:
+def run_program(
+    engine: Engine, image: Ready, cell: Cell, program: Path, accelerators: tuple[str, ...]
+) -> tuple[int, str]:
+    """Run a standalone program in an engine's image to its end, on the cell's device; exit code and log."""
+    inner = Launch(
+        cell=cell, environment=inside(image), model_path=MODEL, port=PORT, shims=SHIMS, compile_cache=KERNELS,
+        accelerators=accelerators,
+    )  # fmt: skip
+    mounts = [read_only(program, PROGRAM), read_only(STAND_INS, SHIMS), _kernels(image)]
+    more = {
+        **devices(cell.device, accelerators),
+        "environment": _environment(engine, inner),
+        "working_dir": "/tmp",
+        "cap_add": list(cell.release.cap_add),
+    }
+    return _run(image, "repro", (str(PROGRAM),), mounts, more)
+
+
+def _run(
+    image: Ready, name: str, arguments: Sequence[str], mounts: list[Mount], more: Mapping[str, Any] | None = None
+) -> tuple[int, str]:
     """Run the image's Python to its end, as isolated as an engine and without any network; exit code and log."""
     label = owner.label(name)
     given = {
@@ -420,6 +441,7 @@ def _run(image: Ready, name: str, arguments: Sequence[str], mounts: list[Mount])
         "environment": {"HOME": "/tmp", **OFFLINE},
         "network_mode": "none",
         "mounts": mounts,
+        **(more or {}),
     }
     del given["log_config"]
     with daemon.connected(CONVERSION_DEADLINE_S) as client, daemon.blamed(f"the {name} failed"):

@@ -220,6 +220,9 @@ class Engine(Record, frozen=True, kw_only=True):
     """The line of the log by which it says that it runs a model by transformers' classes."""
     caches_prefixes: bool = True
     """False where it computes every prompt anew, whatever the config says."""
+    environment_report: tuple[str, ...] | None = None
+    """Arguments after the environment's `python` by which it reports its environment, as its maintainers ask for it in
+    a bug report; None: there is no such command."""
     chat: Chat | None = None
     """How its chat route is spoken to; None where there is none that is its own."""
     lineage: str = ""

@@ -5,6 +5,7 @@ An override with a marker that never holds leaves a dependency out; the file say
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from uv import find_uv_bin
 
+from matrix.errors import Infrastructure
 from matrix.load import PACKAGED
 from runners.environments import PYTHON, tool_environment
 
@@ -29,10 +31,23 @@ PLAIN = (
 )  # fmt: skip
 
 
-def lock(source: Path) -> None:
-    """Resolve one `.in` file into the `.txt` beside it."""
+PINNED = re.compile(r"^([A-Za-z0-9][\w.-]*)(?:\[[^]]*\])?==", re.M)
+
+NO_LIMIT = dt.date(9999, 1, 1)
+
+
+def lock(source: Path, *, as_of: dt.date | None = None) -> None:
+    """Resolve one `.in` file into the `.txt` beside it; raises Infrastructure with the resolver's last words.
+
+    `as_of`: with what the index had at the end of that day (UTC), but for what the files pin by name.
+    """
     overrides = source.with_suffix(".overrides.txt")
-    more = ("--overrides", str(overrides)) if overrides.is_file() else ()
+    more = ["--overrides", str(overrides)] if overrides.is_file() else []
+    if as_of is not None:
+        pinned = "\n".join(path.read_text() for path in (source, overrides) if path.is_file())
+        more += ["--exclude-newer", str(as_of + dt.timedelta(days=1))]
+        for name in sorted(set(PINNED.findall(pinned))):
+            more += ["--exclude-newer-package", f"{name}={NO_LIMIT}"]
     other = OTHER_PLATFORM.search(source.read_text())
     platform = other[1] if other else PLATFORM
     target = source.with_suffix(".txt")
@@ -40,7 +55,13 @@ def lock(source: Path) -> None:
 
 
 def _compile(*arguments: str) -> None:
-    subprocess.run((find_uv_bin(), "pip", "compile", *PLAIN, *arguments), env=tool_environment(), check=True)
+    command = (find_uv_bin(), "pip", "compile", *PLAIN, *arguments)
+    done = subprocess.run(command, env=tool_environment(), check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        words = " ".join(done.stderr.split())
+        raise Infrastructure(
+            f"uv pip compile exited with code {done.returncode}: {words[-500:] or '(it said nothing)'}"
+        )
 
 
 def main(names: list[str]) -> None:

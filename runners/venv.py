@@ -43,12 +43,12 @@ def launch(engine: Engine, spec: Launch, log_path: Path) -> Iterator[Server]:
     attached as a note.
     """
     label = owner.label(spec.label)
-    variables = _environment(engine, spec, label)
+    environment = variables(engine, spec, label)
     command = (str(spec.environment.python), "-P", *engine.command(spec))
     started = time.monotonic()
     log_path.parent.mkdir(parents=True, exist_ok=True)
     with log_path.open("wb") as log:  # a fresh log: an older one must not explain this death
-        process = _start(command, variables, log_path.parent, log.fileno())
+        process = start(command, environment, log_path.parent, log.fileno())
     try:
         base_url = f"http://127.0.0.1:{spec.port}"
         waiting.wait_ready(
@@ -70,14 +70,15 @@ def launch(engine: Engine, spec: Launch, log_path: Path) -> Iterator[Server]:
             requirements_sha256=spec.environment.requirements_sha256,
             needed_network=spec.online,
             beside=lambda program, words: models.run_program(
-                spec.environment.python, "-P", str(program), *words, deadline_s=BESIDE_DEADLINE_S, variables=variables
+                spec.environment.python, "-P", str(program), *words, deadline_s=BESIDE_DEADLINE_S, variables=environment
             ),
         )
     finally:
         take_down(process, label)
 
 
-def _start(command: tuple[str, ...], env: dict[str, str], folder: Path, log: int) -> subprocess.Popen[bytes]:
+def start(command: tuple[str, ...], env: dict[str, str], folder: Path, log: int) -> subprocess.Popen[bytes]:
+    """Start a process as the head of a group of its own, its words going to a file; end it by `take_down`."""
     try:
         return subprocess.Popen(
             command,
@@ -92,7 +93,8 @@ def _start(command: tuple[str, ...], env: dict[str, str], folder: Path, log: int
         raise Infrastructure(f"the engine could not be started: {error}") from error
 
 
-def _environment(engine: Engine, spec: Launch, label: str) -> dict[str, str]:
+def variables(engine: Engine, spec: Launch, label: str) -> dict[str, str]:
+    """The environment of an engine's process, and of a program that runs in its stead."""
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
     kept["PATH"] = f"{spec.environment.python.parent}{os.pathsep}{kept.get('PATH', os.defpath)}"
     hub = {} if spec.online else OFFLINE

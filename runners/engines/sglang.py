@@ -184,6 +184,7 @@ ENGINE = Engine(
     parse_chunk=parse_chunk,
     score=score,
     parse_scores=parse_scores,
+    environment_report=("-m", "sglang.check_env"),
     version=version,
     chat=CHAT,
     cache_tokens=CPU_MAX_TOTAL_TOKENS,

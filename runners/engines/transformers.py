@@ -95,6 +95,7 @@ ENGINE = Engine(
     generate=generate,
     parse_generation=parse_generation,
     parse_chunk=parse_chunk,
+    environment_report=("-m", "transformers.cli.transformers", "env"),
     version=version,
     chat=Chat(schemas=False),
     environment=environment,

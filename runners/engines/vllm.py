@@ -199,6 +199,7 @@ ENGINE = Engine(
     parse_chunk=parse_chunk,
     score=score,
     parse_scores=parse_scores,
+    environment_report=("-m", "vllm.collect_env"),
     version=version,
     chat=CHAT,
     registry=lambda environment: ("of_vllm",),
