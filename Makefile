@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROFILE ?= quick
 
-.PHONY: grid test lint setup lock clean microscope bench-costs bench-runners bench-reference bench-verdict bench-mutation bench-faults bench-client bench-history bench-cross-check bench-gpu-speed bench-grid
+.PHONY: grid test lint setup lock clean microscope bench-costs bench-runners bench-reference bench-verdict bench-mutation bench-faults bench-client bench-history bench-cross-check bench-gpu-speed bench-grid bench-bugs
 
 grid: setup
 	$(BIN)/readiness run --profile $(PROFILE) --launcher venv
@@ -82,6 +82,11 @@ bench-history: setup
 # The index, the site and a night more from a million generated results (minutes); writes docs/grid.md.
 bench-grid: setup
 	$(BIN)/python -m tests.benchmarks.grid
+
+# Failing results of known causes, simulated, public and our own, brought together by their signatures (seconds);
+# writes docs/signatures.md.
+bench-bugs: setup
+	$(BIN)/python -m tests.benchmarks.bugs $(ARGUMENTS)
 
 # MBU and MFU of transformers with 3.7 billion random weights, on a machine with a GPU whose Python holds the engine:
 # make bench-gpu-speed ARGUMENTS="--python PYTHON"; prints a section for docs/measurements.md.

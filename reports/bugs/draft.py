@@ -5,70 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from matrix.cells import Record
-from matrix.results import Result, Status
+from matrix.results import Result
 from reports import templating
-from reports.bugs.signature import failure_id
+from reports.bugs.failures import Failure
+from reports.bugs.failures import failures as every_failure
 from reports.store import Store
-
-SEEN_TWICE = 2
-"""Runs in a row, each with a server of its own, in which a failure must show the same id."""
-
-
-class Failure(Record, frozen=True, kw_only=True):
-    """One failure, in all cells that show it now."""
-
-    id: str
-    confirmed: bool
-    latest: tuple[Result, ...]
-    """The newest result of each cell that shows it."""
-    first_seen: Result
-    """The earliest result with this id."""
-
-
-SETTLING = [status.value for status in Status if status.settles]
-BLAMING = [status.value for status in Status if status.blames_engine]
-EVER_FAILED = (
-    f"status IN ({', '.join('?' * len(SETTLING))}) AND (cell_id, probe) IN"
-    f" (SELECT (cell_id, probe) FROM results WHERE status IN ({', '.join('?' * len(BLAMING))}))"
-)
-"""What was decided of the places that have ever blamed an engine, in SQL."""
 
 
 def failures(store: Store) -> list[Failure]:
-    """Every unexpected failure of an engine that stands today, by id.
-
-    It is confirmed where the two newest decided results of one cell both show it: one alone may be a bad night. Doubt
-    about the reference ends it: nobody is told of a fault that may be ours.
-    """
-    decided = store.results(EVER_FAILED, [*SETTLING, *BLAMING])
-    histories: dict[tuple[str, str], list[Result]] = {}
-    for result in decided:
-        histories.setdefault((result.cell_id, result.probe), []).append(result)
-    found: dict[str, list[list[Result]]] = {}
-    for history in histories.values():
-        newest = history[-1].verdict
-        if newest.status.blames_engine and newest.unexpected:
-            found.setdefault(failure_id(history[-1]), []).append(history)
-    return [_failure(name, found[name], decided) for name in sorted(found)]
-
-
-def _failure(name: str, shown: Sequence[list[Result]], decided: Sequence[Result]) -> Failure:
-    return Failure(
-        id=name,
-        confirmed=any(_repeated(history, name) for history in shown),
-        latest=tuple(history[-1] for history in shown),
-        first_seen=next(result for result in decided if _shows(result, name)),
-    )
-
-
-def _repeated(history: Sequence[Result], name: str) -> bool:
-    last = history[-SEEN_TWICE:]
-    return len(last) == SEEN_TWICE and all(_shows(result, name) for result in last)
-
-
-def _shows(result: Result, name: str) -> bool:
-    return result.verdict.status.blames_engine and failure_id(result) == name
+    """Those that stand."""
+    return [failure for failure in every_failure(store) if failure.standing]
 
 
 def draft(failure: Failure, log_tail: str) -> str:
