@@ -20,7 +20,7 @@ from matrix.results import read_json, write_bytes, write_json
 from probes.session import Session
 from reports import outcome
 from reports.bugs.forms import forms
-from reports.bugs.packet import Fault, Packet
+from reports.bugs.packet import Fault, Packet, listed
 
 app = typer.Typer()
 
@@ -49,6 +49,9 @@ class Finding(Record, frozen=True, kw_only=True):
 def findings(
     folders: Annotated[list[Path], typer.Argument(metavar="FOLDER…", exists=True, file_okay=False)],
     again: Annotated[bool, typer.Option("--again", help="Execute repros anew that were executed before.")] = False,
+    index: Annotated[
+        Path | None, typer.Option("--index", metavar="FILE", help="Also write a page that lists these findings.")
+    ] = None,
     matrix: MatrixOption = None,
     results: ResultsOption = Path("results"),
 ) -> None:
@@ -58,12 +61,14 @@ def findings(
     it. The answer of `readiness bisect RELEASE --repro FOLDER/repro.py` is taken into the folder where there is one.
     """
     tabled = Session(session_options(matrix, "quick", None)).matrix
-    shown = [_written(folder, tabled, results, again=again) for folder in folders]
-    if not all(shown):
+    packets = {folder: _written(folder, tabled, results, again=again) for folder in folders}
+    if index is not None:
+        write_bytes(index, listed({folder.resolve().name: packet for folder, packet in packets.items()}).encode())
+    if any(packet.held_back for packet in packets.values()):
         raise SystemExit(outcome.UNEXPECTED)
 
 
-def _written(folder: Path, matrix: Matrix, results: Path, *, again: bool) -> bool:
+def _written(folder: Path, matrix: Matrix, results: Path, *, again: bool) -> Packet:
     finding, program = _read(folder / FINDING), (folder / PROGRAM).read_text()
     cell = _cell(matrix, finding.release)
     found = _reproduction(folder, program, matrix, cell, again=again)
@@ -78,7 +83,7 @@ def _written(folder: Path, matrix: Matrix, results: Path, *, again: bool) -> boo
     if packet.upstream is not None:
         write_bytes(folder / DRAFT, packet.upstream.encode())
     out.print(f"{folder}: {packet.held_back or found.sentence}", markup=False, highlight=False)
-    return not packet.held_back
+    return packet
 
 
 def _read(path: Path) -> Finding:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+
+from uv import find_uv_bin
 
 from matrix.cells import Cell, Record
 from matrix.errors import Infrastructure
@@ -16,7 +19,7 @@ from runners.engine import SHIMS, Engine, Environment, Launch
 from runners.images import Ready
 from runners.limits import Limits
 
-DEADLINE_S = 1800.0
+DEADLINE_S = 600.0
 """For starting an engine, a few questions and the comparison; a first start may compile."""
 
 REPORT_DEADLINE_S = 180.0
@@ -70,7 +73,7 @@ def _in_environment(
     launch = Launch(cell=cell, environment=environment, model_path=Path("."), port=venv.free_port(), shims=SHIMS)
     with tempfile.TemporaryDirectory(prefix="repro-") as folder:
         log = Path(folder) / "output"
-        variables = {**venv.variables(engine, launch, label), "TMPDIR": folder}
+        variables = {**venv.variables(engine, launch, label), "TMPDIR": folder, **_as_activated(environment)}
         with log.open("wb") as file:
             process = venv.start((str(environment.python), *arguments), variables, Path(folder), file.fileno())
         try:
@@ -83,6 +86,12 @@ def _in_environment(
     if code is None:
         raise Infrastructure(f"{Path(arguments[0]).name} did not end within {deadline_s:.0f} s: {output[-300:]}")
     return Ran(exit_code=code, output=output)
+
+
+def _as_activated(environment: Environment) -> dict[str, str]:
+    """What a person has who has activated the environment, and uv at hand: reports of environments ask it."""
+    places = (environment.python.parent, Path(find_uv_bin()).parent, *os.defpath.split(os.pathsep))
+    return {"VIRTUAL_ENV": str(environment.folder), "PATH": os.pathsep.join(map(str, places))}
 
 
 def in_image(engine: Engine, cell: Cell, image: Ready, program: Path, allowed: Limits) -> Ran:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from urllib.parse import urlencode
 
 from matrix import bisection as bisecting
@@ -142,6 +142,11 @@ class Packet(Record, frozen=True, kw_only=True):
             "command": neutral.fenced(fault.command, "sh") if fault.command else "",
         }
         return {name: text for name, text in contents.items() if text}
+
+
+def listed(packets: Mapping[str, Packet]) -> str:
+    """A page that lists packets, by the names of their folders."""
+    return _template("findings.md.j2").render(packets=packets)
 
 
 def _ended(ran: Reproduction) -> str:

@@ -32,7 +32,7 @@ FLOAT32_LIMIT = 0.01
 NEEDLESS = ("--served-model-name", "--host")
 """Options, each with a value, that a repro does without."""
 
-EXIT = re.compile(r"^.*? while \w+: ")
+EXIT = re.compile(r"^.*? while \w+(?:: |$)")
 """How a reason begins that quotes an engine's last words."""
 
 VARYING = re.compile(r"0x[0-9a-fA-F]+|/[\w./-]+|\d{3,}|CACHE\S*")

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from matrix.cells import Record
 from matrix.results import Result, Status
-from reports import repeat, speeds
+from reports import repeat, searches, speeds
 from reports.adoption import SPEED
 from reports.questions import Past
 from reports.site import charts, documents, files, views
@@ -90,7 +90,8 @@ def pages(shown: Gathered, environment: Environment) -> Files:
         yield views.cell_page(newest.cell_id), rendered(
             environment, "cell.html.j2", root="../", here="", results=one.results, later=one.later, newest=newest,
             changes=own, log_tail=one.log_tail[-TAIL_SHOWN:], past=_past(shown, newest.cell_id, own),
-            spent=_spent(one), square=square, siblings=[cell for cell in siblings if cell != newest.cell_id],
+            began=_began(shown, one), spent=_spent(one), square=square,
+            siblings=[cell for cell in siblings if cell != newest.cell_id],
         )  # fmt: skip
 
 
@@ -103,6 +104,7 @@ def records(shown: Gathered) -> Files:
             results=one.results,
             later=one.later,
             log_tail=one.log_tail,
+            began=_began(shown, one),
             repeat=repeat.commands(one.newest),
             minutes=None if one.seconds is None else one.seconds / 60.0,
             usd=one.usd,
@@ -116,6 +118,12 @@ def _squares_by_cell(shown: Gathered) -> Iterator[tuple[str, tuple[Shown, list[s
         cells = list(dict.fromkeys(result.cell_id for result in square.results))
         for cell_id in cells:
             yield cell_id, (words, cells)
+
+
+def _began(shown: Gathered, one: OfCell) -> dict[str, str]:
+    """Of the probes that fail here; what has passed since is no news."""
+    failing = [result.probe for result in one.results if result.verdict.status.blames_engine]
+    return dict(searches.began(shown.bisections, one.newest.cell_id, failing))
 
 
 def _spent(one: OfCell) -> dict[str, str]:

@@ -110,6 +110,8 @@ class CellFile(Record, frozen=True, kw_only=True):
     later: tuple[Result, ...]
     """Newer ones that settled nothing."""
     log_tail: str
+    began: dict[str, str] = {}
+    """By probe, in which release its failure began, where that was searched."""
     repeat: tuple[str, ...]
     """Lines for a shell in a clone of this project."""
     minutes: float | None

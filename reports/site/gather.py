@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
+from matrix.bisection import Bisection
 from matrix.cells import Model, Record
 from matrix.results import Result
-from reports import nights, questions, speeds
+from reports import nights, questions, searches, speeds
 from reports.grid import Grid, Place, grid
 from reports.nights import Brought
 from reports.questions import AboutCell, Past
@@ -43,6 +44,8 @@ class Gathered(Record, frozen=True, kw_only=True):
     problems: tuple[str, ...]
     past: dict[tuple[str, str], Past]
     """By cell and probe."""
+    bisections: tuple[Bisection, ...]
+    """What was searched of faults."""
     about: dict[tuple[str, str], AboutCell]
     """By run and cell."""
 
@@ -92,7 +95,7 @@ def gather(store: Store, *, made_at: dt.datetime) -> Gathered:
     """Ask a store everything."""
     today = made_at.astimezone(dt.UTC).date()
     since, recent = (today - dt.timedelta(days=days) for days in (HISTORY_DAYS, nights.SHOWN + 1))
-    standings = questions.standing(store)
+    standings, searched = questions.standing(store), searches.read(store.folder)
     found, steps = grid(standings), timelines(questions.changes(store))
     newest = [one.later or one.result for one in standings]
     launches = {(one.provenance.run_id, one.cell_id) for one in newest}
@@ -107,8 +110,9 @@ def gather(store: Store, *, made_at: dt.datetime) -> Gathered:
         nights=tuple(nights.last(store.nights, questions.came(store, recent), today)),
         speed_changes=tuple(speeds.changed(measured(store, since))),
         left_out=dict(store.nights[-1].left_out) if store.nights else {},
-        problems=store.problems,
+        problems=(*store.problems, *searched.problems),
         past=questions.past(store, since),
+        bisections=searched.bisections,
         about=questions.about_cells(store, launches),
     )
 

@@ -137,6 +137,11 @@ ENGINE = Engine(
     parse_chunk=parse_chunk,
     score=score,
     parse_scores=parse_scores,
+    environment_report=(
+        "-c",
+        "import llama_cpp, sys; print('llama-cpp-python', llama_cpp.__version__, 'on Python', sys.version);"
+        " print(llama_cpp.llama_print_system_info().decode())",
+    ),
     version=version,
     chat=Chat(serves=False, schemas=False, template_arguments=False, tool_formats={}, reasoning_formats={}),
     registry=registry,

@@ -119,6 +119,11 @@ ENGINE = Engine(
     generate=generate,
     parse_generation=parse_generation,
     parse_chunk=parse_chunk,
+    environment_report=(
+        "-c",
+        "import sys; from importlib.metadata import version; print('Python', sys.version);"
+        " [print(name, version(name)) for name in ('mlx-lm', 'mlx', 'transformers')]",
+    ),
     version=version,
     chat=Chat(schemas=False),
     registry=lambda environment: ("of_mlx_lm",),

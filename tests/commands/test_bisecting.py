@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from runners import lock
 from tests.fake_engine.whole_matrix import numpy_lock
 
 ENGINES = """
@@ -37,7 +38,7 @@ def history(tables: Path) -> Path:
     numpy = re.match(r"\S+", numpy_lock())
     assert numpy is not None
     (tables / "requirements" / "fake.in").write_text(f"iniconfig==2.2.0\n{numpy[0]}\n")
-    (tables / "requirements" / "fake.txt").write_text(numpy_lock())
+    lock.lock(tables / "requirements" / "fake.in")
     (tables / "engines.toml").write_text(ENGINES)
     return tables
 

@@ -76,7 +76,8 @@ def test_whatever_comes_out_the_search_ends_and_claims_no_more_than_was_seen(
 
 def test_where_old_releases_cannot_be_tried_it_is_said_how_far_back_the_fault_was_seen() -> None:
     """The oldest that can be tried is found as a border is."""
-    known = searched(["untestable"] * 20 + ["bad"] * 12)
+    real: list[Outcome] = ["untestable" if index < 20 else "bad" for index in range(32)]
+    known = searched(real)
     assert answer(bisection(known, 32)).sentence == (
         "in every release tried, 7 of them, back to 1.20 (2026-01-21); older ones could not be tried (1.15, 1.0, 1.19)"
     )

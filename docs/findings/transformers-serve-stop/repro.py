@@ -28,7 +28,7 @@ def ask(model: str, **more: object) -> str:
     chat = [{"role": "user", "content": "Say something."}]
     body = {"model": model, "messages": chat, "max_tokens": 12, "temperature": 0, "stream": False, **more}
     request = urllib.request.Request(URL, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    return json.load(urllib.request.urlopen(request))["choices"][0]["message"]["content"]
+    return json.load(urllib.request.urlopen(request, timeout=120))["choices"][0]["message"]["content"]
 
 
 torch.manual_seed(0)
@@ -52,8 +52,7 @@ with tempfile.TemporaryDirectory() as folder:
         stop = plain[5:7]
         cut = ask(folder, stop=[stop])
     finally:
-        server.terminate()
-        server.wait()
+        server.kill()
 print(f"without stop: {plain!r}\nwith stop {stop!r}: {cut!r}\nexpected: {plain[: plain.index(stop)]!r}")
 print("the stop string is part of the answer" if cut.endswith(stop) else "the answer ends before the stop string")
 sys.exit(1 if cut.endswith(stop) else 0)

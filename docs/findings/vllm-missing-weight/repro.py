@@ -36,8 +36,8 @@ def served(folder: str, without: str) -> list[float] | None:
         while server.poll() is None:
             time.sleep(1)
             with contextlib.suppress(requests.ConnectionError):
-                if requests.get(f"{URL}/health").ok:
-                    answer = requests.post(f"{URL}/v1/completions", json=body).json()
+                if requests.get(f"{URL}/health", timeout=60).ok:
+                    answer = requests.post(f"{URL}/v1/completions", json=body, timeout=120).json()
                     return [one["logprob"] for row in answer["choices"][0]["prompt_logprobs"][1:] for one in row.values()]
     finally:
         server.terminate()
