@@ -1,4 +1,4 @@
-"""From result files alone: bring them together, show them, draft bugs."""
+"""From result files alone: bring them together, and show them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from probes import arbitrate, comparison
 from reports import collect as collecting
 from reports import markdown, microscope, outcome, questions, render, store
 from reports import summary as summaries
-from reports.bugs import draft as drafting
 from reports.grid import grid as make_grid
 from reports.site import build
 from reports.site.gather import gather
@@ -91,28 +90,6 @@ def grid(
     if night is not None and not any(result.verdict.status.decided for result in of_night):
         err.print(f"readiness: night {night} has brought no decided result", markup=False, highlight=False)
         raise SystemExit(outcome.NOT_MEASURED)
-
-
-@app.command()
-def bugs(
-    results: ResultsOption = Path("results"),
-    drafts: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the drafts.")] = Path("drafts"),
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write drafts and send nothing.")] = False,
-    summary: SummaryOption = None,
-) -> None:
-    """Draft a bug report for every failure that two runs in a row have shown. Nothing is sent anywhere."""
-    if not dry_run:
-        refuse("bugs are only drafted so far: say --dry-run")
-    with store.opened(results) as found:
-        failures = drafting.failures(found)
-        tails = {failure.id: questions.log_tail(found, failure.latest[0]) for failure in failures if failure.confirmed}
-    for failure in failures:
-        if failure.confirmed:
-            write_bytes(drafts / f"{failure.id}.md", drafting.draft(failure, tails[failure.id]).encode())
-        state = "drafted" if failure.confirmed else "seen once, waits for a second run"
-        cells = ", ".join(result.cell_id for result in failure.latest)
-        out.print(f"{failure.id}: {state}: {cells}", markup=False, highlight=False)
-    summarise(summary, drafting.summary(failures))
 
 
 @app.command()

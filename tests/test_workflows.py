@@ -16,9 +16,11 @@ from matrix.plan import MOST_CELLS
 from probes import tables
 from probes.checkpoints import recipes
 from tests.conftest import ROOT
+from tests.rehearsal.expressions import rendered
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 FILES = [*WORKFLOWS, *sorted((ROOT / ".github" / "actions").glob("*/action.yml"))]
+FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
 PINNED = re.compile(r"uses: (?:\./\.github/actions/[a-z]+|[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)$")
 
 
@@ -108,3 +110,26 @@ def test_the_nightly_profile_holds_every_cell_of_quick() -> None:
     published = matrix.models.keys() - {model.id for model in recipes.models()}
     scripted = {name for name, model in matrix.models.items() if isinstance(model.source, ScriptSource)}
     assert chosen == {name for name in published - scripted if matrix.models[name].may_be_passed_on}
+
+
+def test_one_job_may_write_issues_and_does_so_on_schedule_of_the_default_branch_alone() -> None:
+    """What is run by hand, or on a branch, only says what it would do."""
+    writing = {name: job for name, job in JOBS.items() if job["permissions"].get("issues") == "write"}
+    assert list(writing) == ["nightly: bugs"]
+    job = writing["nightly: bugs"]
+    assert job["concurrency"] == {"group": "tracker", "cancel-in-progress": False}
+    (step,) = [step for step in job["steps"] if "readiness bugs" in step.get("run", "")]
+    assert "--file" not in step["run"]
+    for event, branch, mode in (
+        ("schedule", "main", "--file"), ("schedule", "other", "--dry-run"), ("workflow_dispatch", "main", "--dry-run"),
+    ):  # fmt: skip
+        github = {"event_name": event, "ref_name": branch, "event": {"repository": {"default_branch": "main"}}}
+        assert rendered(step["env"]["MODE"], {"github": github}) == mode
+
+
+@pytest.mark.parametrize("path", FORMS, ids=lambda path: path.name)
+def test_no_form_gives_the_label_by_which_failures_are_known(path: Path) -> None:
+    """Whoever may not write here sets no label, and a form would do it for them."""
+    form = read(path)
+    assert "labels" not in form
+    assert {"name", "description", "body"} <= form.keys() or path.name == "config.yml"

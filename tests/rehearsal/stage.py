@@ -15,16 +15,15 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
+from tests.github.server import REPOSITORY, GitHub, serving
 from tests.rehearsal.expressions import as_text, evaluate, holds, rendered
 
 ROOT = Path(__file__).parents[2]
-REPOSITORY = "lab/readiness"
 STEP_DEADLINE_S = 1800
 """Several times what a cell of a real engine took on the slowest machine seen (540 s and more on two AVX2 cores)."""
 
@@ -71,7 +70,8 @@ class Stage:
     environment: dict[str, str]
     """Of the runners."""
     secrets: dict[str, str] = field(default_factory=dict)
-    pages_on: bool = True
+    github: GitHub = field(default_factory=GitHub)
+    """What its API knows: whether Pages is on, and the issues."""
     published: Path | None = None
     """The site as Pages shows it."""
     _plays: int = 0
@@ -101,10 +101,17 @@ class Stage:
         """
         self._plays += 1
         document = YAML(typ="safe").load(workflow.read_text())
-        github = {"run_id": run_id, "run_attempt": attempt, "token": "job-token", "event_name": "schedule"}
+        github = {
+            "run_id": run_id,
+            "run_attempt": attempt,
+            "token": "job-token",
+            "event_name": "schedule",
+            "ref_name": "main",
+            "event": {"repository": {"default_branch": "main"}},
+        }
         played = Attempt()
         needs: dict[str, dict[str, Any]] = {}
-        with self._api() as api_url:
+        with serving(self.github) as api_url:
             for key, job in document["jobs"].items():
                 if only and key not in only:
                     continue
@@ -130,33 +137,6 @@ class Stage:
                 outputs = jobs[-1].outputs if jobs else {}
                 needs[key] = {"result": _together(jobs), "outputs": outputs}
         return played
-
-    def _api(self) -> _Api:
-        return _Api(self)
-
-
-class _Api:
-    """GitHub's API, as far as a workflow of ours asks it: is Pages on?"""
-
-    def __init__(self, stage: Stage) -> None:
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # the library's name
-                known = self.path == f"/repos/{REPOSITORY}/pages" and stage.pages_on
-                self.send_response(200 if known and self.headers["Authorization"] == "Bearer job-token" else 404)
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-
-    def __enter__(self) -> str:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __exit__(self, *error: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 def _status(good: bool, cancelled: bool = False) -> dict[str, Callable[[], bool]]:

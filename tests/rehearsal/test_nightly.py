@@ -118,6 +118,7 @@ def test_a_fork_is_green_on_its_first_night(stage: Stage) -> None:
     assert prefetched.count("reference of pocket") == 1, prefetched  # none for the device without a runner
     assert "🟢 3 right" in night.jobs["grid"].summary
     assert "No engine fails unexpectedly." in night.jobs["drafts of bugs"].summary
+    assert stage.github.issues == {}
     assert sorted(path.name for path in stage.artifacts("1001").iterdir()) == [
         *(f"night-{cell}-1" for cell in CELLS), "night-plan-1", "site-1",
     ]  # fmt: skip
@@ -128,8 +129,8 @@ def test_a_fork_is_green_on_its_first_night(stage: Stage) -> None:
     assert not [path for path in left if TOKEN.encode() in path.read_bytes()]
 
 
-def test_a_failure_that_comes_again_is_drafted_once_with_the_same_id(stage: Stage) -> None:
-    """One bad night waits; the second one drafts; the third one says the same under the same name."""
+def test_a_failure_that_comes_again_is_drafted_and_filed_once_with_the_same_id(stage: Stage) -> None:
+    """One bad night waits; the second one drafts and files; the third one says the same under the same name."""
     stage.environment[BEHAVIOUR] = "shifted"
     first = stage.play(NIGHTLY, "1001")
     assert first.results[FIRST] == first.results[SECOND] == "failure"
@@ -137,17 +138,21 @@ def test_a_failure_that_comes_again_is_drafted_once_with_the_same_id(stage: Stag
     assert levels(stage) == {"fake-0.0.2": 2}
     assert not (stage.artifacts("1001") / "drafts-1").exists()
     assert "seen once, waits for a second run" in first.jobs["drafts of bugs"].summary
+    assert stage.github.issues == {}
     names = []
     for night in ("1002", "1003"):
         stage.play(NIGHTLY, night)
+        (issue,) = stage.github.seen().values()
         (draft,) = (stage.artifacts(night) / "drafts-1").iterdir()
         names.append(draft.name)
     assert names[0] == names[1]
     assert re.fullmatch(r"fake-correctness-[0-9a-f]{12}\.md", names[0])
     text = draft.read_text()
+    assert (issue["state"], issue["labels"], issue["comments"]) == ("open", ["engine-failure", "engine: fake"], [])
+    assert f"Failure `{draft.stem}`" in issue["body"]
     assert f"Failure `{draft.stem}`" in text
-    assert f"--profile nightly --launcher venv --select {CELLS[0]}" in text
-    assert all(f"- `{cell}`: FAIL on " in text for cell in CELLS)
+    assert f"--profile nightly --launcher venv --select {CELLS[1]}" in text
+    assert f"- `{CELLS[1]}`: FAIL on " in text  # the newer release is what counts
 
 
 def test_a_lost_runner_and_a_lost_artifact_lose_nothing_else_and_trying_again_does_nothing_twice(
@@ -196,7 +201,7 @@ def test_a_cancelled_job_keeps_what_it_measured_and_leaves_no_engine(stage: Stag
 
     Where Pages is not on, the site is an artifact, and nothing fails for want of it.
     """
-    stage.pages_on = False
+    stage.github.pages_on = False
     stage.environment[BEHAVIOUR] = "stall"
     engines_after = []
 
