@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import typer
 
-from commands import bisecting, bugs, checkpoints, findings, history, images, machine, measuring, planning, results
+from commands import (
+    bisecting,
+    bugs,
+    checkpoints,
+    findings,
+    history,
+    images,
+    machine,
+    measuring,
+    planning,
+    reproducing,
+    results,
+)
 from commands.options import err, refuse
 from matrix.errors import Infrastructure, WrongInput
 from reports import outcome
@@ -14,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Which inference engine runs which model rightly and at speed. Start with `doctor`, then `run`.",
 )
-for room in (planning, measuring, results, history, bugs, bisecting, findings, checkpoints, machine):
+for room in (planning, measuring, results, history, bugs, reproducing, bisecting, findings, checkpoints, machine):
     app.add_typer(room.app)
 app.add_typer(images.app, name="images")
 

@@ -5,19 +5,31 @@ from __future__ import annotations
 import datetime as dt
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from commands.options import NightOption, ResultsOption, SummaryOption, err, out, refuse, summarise
-from matrix.results import write_bytes
-from reports import outcome, questions, store
-from reports.bugs import draft as drafting
+from commands import reproducing
+from commands.options import (
+    NightOption,
+    ResultsOption,
+    SummaryOption,
+    err,
+    out,
+    refuse,
+    summarise,
+)
+from matrix.reproduction import WANTED
+from matrix.results import write_bytes, write_json
+from reports import outcome, questions, searches, store
+from reports.bugs import packet as packets
 from reports.bugs import tracking
-from reports.bugs.failures import failures
+from reports.bugs.failures import Failure, failures
+from reports.bugs.forms import forms
 from reports.bugs.issue import Issue
+from reports.bugs.packet import Packet
 from reports.bugs.tracking import Done, Report
 from reports.store import Store
 
@@ -42,6 +54,9 @@ def bugs(
     api: Annotated[
         str, typer.Option(metavar="URL", envvar="GITHUB_API_URL", help="Of GitHub's REST API.")
     ] = "https://api.github.com",
+    repros: Annotated[
+        Path, typer.Option(metavar="DIR", help="Repros that a person has written: ID.py of the failure's id.")
+    ] = Path("repros"),
     night: NightOption = None,
     summary: SummaryOption = None,
 ) -> None:
@@ -58,15 +73,14 @@ def bugs(
         refuse(f"{name!r} is no repository: expected owner/name")
     if file and (name is None or not token):
         refuse("--file needs the repository of our tracker (--repo or $GITHUB_REPOSITORY) and $GITHUB_TOKEN")
+    reports = []
     with store.opened(results) as found:
-        reports = _reports(found)
-    for report in reports:
-        if not report.refusal:
-            write_bytes(drafts / f"{report.failure.id}.md", f"# {report.title}\n\n{report.body}".encode())
-        if report.failure.standing:
-            cells = ", ".join(result.cell_id for result in report.failure.latest)
-            _say(f"{report.failure.id}: {report.refusal or 'drafted'}: {cells}")
-    summarise(summary, drafting.summary([report.failure for report in reports if report.failure.standing]))
+        for failure, packet in _packets(found, repros):
+            reports.append(
+                Report(failure=failure, title=packet.fault.title, body=packet.body, held_back=packet.held_back)
+            )
+            _write(drafts, reports[-1], packet)
+    summarise(summary, packets.summary({one.failure.id: one for one in reports if one.failure.standing}))
     night = night or f"{dt.datetime.now(dt.UTC):%Y%m%d}"
     if file and name is not None:
         _file(name, reports, token=token, api=api, night=night, summary=summary)
@@ -74,13 +88,46 @@ def bugs(
         _foresee(name, reports, token=token, api=api, night=night)
 
 
-def _reports(found: Store) -> list[Report]:
-    """What is told of every failure."""
-    made = []
+def _packets(found: Store, repros: Path) -> Iterator[tuple[Failure, Packet]]:
+    """Every failure, with all that is known of it."""
+    searched, known_forms = searches.read(found.folder), forms()
+    for problem in searched.problems:
+        err.print(f"readiness: {problem}", markup=False, highlight=False)
     for failure in failures(found):
-        head, _, body = drafting.draft(failure, questions.log_tail(found, failure.latest[0])).partition("\n")
-        made.append(Report(failure=failure, title=head.removeprefix("# "), body=body.strip() + "\n"))
-    return made
+        result, cells = failure.latest[0], [one.cell_id for one in failure.latest]
+        program = reproducing.program_of(result, repros / f"{failure.id}.py")
+        known = searched.reproductions.get(failure.id)
+        yield (
+            failure,
+            Packet(
+                fault=packets.of_failure(failure, questions.log_tail(found, result)),
+                program=program,
+                reproduction=known if known and program and reproducing.is_of(known, program, result) else None,
+                bisection=searches.of_failure(searched.bisections, cells, failure.probe),
+                form=known_forms.get(failure.engine),
+            ),
+        )
+
+
+def _write(drafts: Path, report: Report, packet: Packet) -> None:
+    """What a person reads of a failure that is confirmed, filed or not, and what is to be executed of it."""
+    failure = report.failure
+    wanted = None
+    if report.refusal in ("", packet.held_back):
+        write_bytes(drafts / f"{failure.id}.md", f"# {report.title}\n\n{report.body}".encode())
+        for name, text in (("upstream.md", packet.upstream), ("repro.py", packet.program)):
+            if text is not None:
+                write_bytes(drafts / f"{failure.id}.{name}", text.encode())
+        if packet.program is not None and packet.reproduction is None:
+            wanted = reproducing.wanted(failure.id, packet.program, failure.latest[0])
+    path = drafts / f"{failure.id}{WANTED}"
+    if wanted is not None:
+        write_json(path, wanted)
+    else:
+        path.unlink(missing_ok=True)
+    if failure.standing:
+        cells = ", ".join(result.cell_id for result in failure.latest)
+        _say(f"{failure.id}: {report.refusal or 'drafted'}: {cells}")
 
 
 def _file(name: str, reports: Sequence[Report], *, token: str, api: str, night: str, summary: Path | None) -> None:

@@ -8,21 +8,56 @@ import platform
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+import typer
+
+from commands.options import MatrixOption, ResultsOption, out, session_options
 from matrix.cells import Cell, RecipeSource
 from matrix.errors import ReadinessError
 from matrix.load import Matrix
-from matrix.reproduction import Reproduction
-from matrix.results import Result
+from matrix.reproduction import FOLDER, WANTED, Launcher, Reproduction, Wanted
+from matrix.results import Result, read_json, write_json
 from matrix.untrusted import TEXT, safe
 from probes.checkpoints import recipes
 from probes.provenance import machine, without_places
+from probes.session import Session
 from reports.bugs import repro
 from reports.bugs.forms import forms
 from runners import environments, limits, prepare, registry, repros
 from runners.engine import SHIMS, Environment, Launch
 from runners.repros import Ran
+
+LAUNCHERS: dict[str, Launcher] = {"venv": "venv", "docker": "docker"}
+
+app = typer.Typer()
+
+
+@app.command()
+def reproduce(
+    drafts: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where `readiness bugs` has left what is wanted.")],
+    matrix: MatrixOption = None,
+    results: ResultsOption = Path("results"),
+) -> None:
+    """Execute the repros of failures that are not filed before theirs has shown them, and keep what came of it.
+
+    Each runs on the release and by the launcher that the failure was seen with, and needs neither results nor a token.
+    What this machine has no accelerator or no environment for is left for another one.
+    """
+    there = Session(session_options(matrix, "quick", None)).matrix
+    cells = {cell.id: cell for cell in there.cells()}
+    for path in sorted(drafts.glob(f"*{WANTED}")):
+        asked = read_json(path, Wanted)
+        cell = cells.get(asked.cell_id)
+        found = None if cell is None else execute(asked.name, asked.program, there, cell, asked.launcher)
+        if found is None:
+            said = f"{asked.cell_id} is not in the matrix any more"
+        elif found.exit_code == NOT_STARTED:
+            said = f"not executed: {found.output}"
+        else:
+            write_json(results / FOLDER / f"{asked.name}.json", found)
+            said = found.sentence
+        out.print(f"{asked.name}: {said}", markup=False, highlight=False)
 
 
 def program_of(result: Result, written: Path) -> str | None:
@@ -48,7 +83,20 @@ def _command(result: Result) -> tuple[str, ...]:
     return launch.published(("python", *engine.command(launch)))
 
 
-def execute(name: str, program: str, matrix: Matrix, cell: Cell, launcher: Literal["venv", "docker"]) -> Reproduction:
+def is_of(known: Reproduction, program: str, result: Result) -> bool:
+    """Whether an execution is of this very program on the release that the failure is told of."""
+    return known.program_sha256 == digest(program) and known.release_id == result.cell.release.id
+
+
+def wanted(name: str, program: str, result: Result) -> Wanted | None:
+    """What has to be executed of a failure; None where its server was somebody else's."""
+    launcher = LAUNCHERS.get(result.provenance.launcher)
+    if launcher is None:
+        return None
+    return Wanted(name=name, cell_id=result.cell_id, launcher=launcher, program=program)
+
+
+def execute(name: str, program: str, matrix: Matrix, cell: Cell, launcher: Launcher) -> Reproduction:
     """Run a program in the environment, or the image, of a cell's release; what cannot be run is `untried`."""
     ran_at = dt.datetime.now(dt.UTC)
     with tempfile.TemporaryDirectory(prefix="program-") as folder:
@@ -81,6 +129,9 @@ def digest(program: str) -> str:
     return hashlib.sha256(program.encode()).hexdigest()
 
 
+NOT_STARTED = -1
+"""In the place of an exit status."""
+
 Shown = tuple[Ran, str | None, dict[str, str | None]]
 
 
@@ -110,7 +161,7 @@ def _or_untried(run: Callable[[], Shown]) -> Shown:
     try:
         return run()
     except ReadinessError as error:
-        return Ran(exit_code=-1, output=str(error)), None, {}
+        return Ran(exit_code=NOT_STARTED, output=str(error)), None, {}
 
 
 def _kept(text: str) -> str:

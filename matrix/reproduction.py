@@ -11,6 +11,22 @@ FOLDER = "reproductions"
 """Beside the runs of a results folder."""
 
 
+Launcher = Literal["venv", "docker"]
+
+WANTED = ".wanted.json"
+"""Ends the names of files of `Wanted`."""
+
+
+class Wanted(Record, frozen=True, kw_only=True):
+    """A repro that is to be executed, as it goes to a machine that has neither results nor a token."""
+
+    name: FileName
+    cell_id: str
+    """On whose release and device."""
+    launcher: Launcher
+    program: str
+
+
 class Reproduction(Record, frozen=True, kw_only=True):
     """One execution of a repro where an engine is installed."""
 
@@ -25,7 +41,7 @@ class Reproduction(Record, frozen=True, kw_only=True):
     output: str
     program_sha256: str
     """Of the repro that was executed: another one proves nothing."""
-    launcher: Literal["venv", "docker"]
+    launcher: Launcher
     requirements_sha256: str | None
     image_digest: str | None
     machine: str

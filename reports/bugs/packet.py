@@ -14,6 +14,7 @@ from reports import repeat, templating
 from reports.bugs import neutral
 from reports.bugs.failures import Failure
 from reports.bugs.form import Form
+from reports.bugs.tracking import Report
 
 EXPECTED = {
     "loading": "The server becomes ready offline with every tensor of the checkpoint, answers, and is healthy then.",
@@ -142,6 +143,20 @@ class Packet(Record, frozen=True, kw_only=True):
             "command": neutral.fenced(fault.command, "sh") if fault.command else "",
         }
         return {name: text for name, text in contents.items() if text}
+
+
+def summary(reports: Mapping[str, Report]) -> str:
+    """All failures that stand in a table, with what keeps some of them from being filed."""
+    if not reports:
+        return "## Failures\n\nNo engine fails unexpectedly.\n"
+    rows = [
+        f"| `{name}` | {report.refusal or 'drafted'} "
+        f"| {', '.join(neutral.code(result.cell_id) for result in report.failure.latest)} "
+        f"| {_day(report.failure.first_seen)} |"
+        for name, report in sorted(reports.items())
+    ]
+    head = ["## Failures", "", "| id | state | cells | first seen |", "| --- | --- | --- | --- |"]
+    return "\n".join([*head, *rows, ""])
 
 
 def listed(packets: Mapping[str, Packet]) -> str:

@@ -74,6 +74,8 @@ class Stage:
     """What its API knows: whether Pages is on, and the issues."""
     published: Path | None = None
     """The site as Pages shows it."""
+    added: dict[str, str] = field(default_factory=dict)
+    """Files that a person has added to the repository, by path."""
     _plays: int = 0
 
     def __post_init__(self) -> None:
@@ -264,6 +266,9 @@ class _Playing:
             if (ROOT / name).is_file():
                 (self.workspace / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, self.workspace / name)
+        for name, text in self.stage.added.items():
+            (self.workspace / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.workspace / name).write_text(text)
         (self.workspace / ".venv").symlink_to(ROOT / ".venv")  # in the place of a minute of installing
 
     def _setup_python(self, *, python_version: str) -> None:

@@ -30,6 +30,9 @@ TOKEN = "token-of-" + "the-hub"
 FIRST, SECOND = "fake-0.0.1 on cpu", "fake-0.0.2 on cpu"
 """The two jobs that run cells."""
 
+REPRO = "import numpy, sys\nprint('expected 1, seen 2')\nsys.exit(1)\n"
+"""What a person has written of the fake engine's failure; it runs where the engine is installed."""
+
 REAL = """
 [[profile]]
 id = "{profile}"
@@ -111,13 +114,14 @@ def test_a_fork_is_green_on_its_first_night(stage: Stage) -> None:
     assert night.results == {
         "plan": "success", "models and references": "success", FIRST: "success", SECOND: "success",
         "collect": "success", "grid": "success", "Pages": "success", "drafts of bugs": "success",
+        "repros": "success", "tracker": "success",
     }, "\n".join(job.log for job in night.jobs.values())  # fmt: skip
     assert levels(stage) == {"fake-0.0.2": 3}
     assert "fake-0.0.1__pocket__borrowed__default`: no runner for borrowed" in night.jobs["plan"].summary
     prefetched = night.jobs["models and references"].log
     assert prefetched.count("reference of pocket") == 1, prefetched  # none for the device without a runner
     assert "🟢 3 right" in night.jobs["grid"].summary
-    assert "No engine fails unexpectedly." in night.jobs["drafts of bugs"].summary
+    assert "No engine fails unexpectedly." in night.jobs["tracker"].summary
     assert stage.github.issues == {}
     assert sorted(path.name for path in stage.artifacts("1001").iterdir()) == [
         *(f"night-{cell}-1" for cell in CELLS), "night-plan-1", "site-1",
@@ -130,29 +134,34 @@ def test_a_fork_is_green_on_its_first_night(stage: Stage) -> None:
 
 
 def test_a_failure_that_comes_again_is_drafted_and_filed_once_with_the_same_id(stage: Stage) -> None:
-    """One bad night waits; the second one drafts and files; the third one says the same under the same name."""
+    """One bad night waits; the second one drafts; it is filed once a repro has shown it, which is executed once."""
     stage.environment[BEHAVIOUR] = "shifted"
     first = stage.play(NIGHTLY, "1001")
     assert first.results[FIRST] == first.results[SECOND] == "failure"
-    assert first.results["Pages"] == first.results["drafts of bugs"] == "success"
+    assert first.results["Pages"] == first.results["tracker"] == "success"
     assert levels(stage) == {"fake-0.0.2": 2}
     assert not (stage.artifacts("1001") / "drafts-1").exists()
-    assert "seen once, waits for a second run" in first.jobs["drafts of bugs"].summary
+    assert "seen once, waits for a second run" in first.jobs["tracker"].summary
     assert stage.github.issues == {}
-    names = []
-    for night in ("1002", "1003"):
-        stage.play(NIGHTLY, night)
-        (issue,) = stage.github.seen().values()
-        (draft,) = (stage.artifacts(night) / "drafts-1").iterdir()
-        names.append(draft.name)
-    assert names[0] == names[1]
-    assert re.fullmatch(r"fake-correctness-[0-9a-f]{12}\.md", names[0])
+    second = stage.play(NIGHTLY, "1002")
+    (draft,) = (stage.artifacts("1002") / "drafts-1").iterdir()
+    assert re.fullmatch(r"fake-correctness-[0-9a-f]{12}\.md", draft.name)
+    assert "no standalone repro of it could be made" in second.jobs["tracker"].summary
+    assert stage.github.issues == {}
     text = draft.read_text()
-    assert (issue["state"], issue["labels"], issue["comments"]) == ("open", ["engine-failure", "engine: fake"], [])
-    assert f"Failure `{draft.stem}`" in issue["body"]
     assert f"Failure `{draft.stem}`" in text
     assert f"--profile nightly --launcher venv --select {CELLS[1]}" in text
-    assert f"- `{CELLS[1]}`: FAIL on " in text  # the newer release is what counts
+    assert f"- `{CELLS[1]}: FAIL on " in text  # the newer release is what counts
+    stage.added[f"repros/{draft.stem}.py"] = REPRO
+    for night in ("1003", "1004"):
+        played = stage.play(NIGHTLY, night)
+        assert (stage.artifacts(night) / "drafts-1" / draft.name).is_file()
+        (issue,) = stage.github.seen().values()
+        assert (issue["state"], issue["labels"], issue["comments"]) == ("open", ["engine-failure", "engine: fake"], [])
+        assert f"Failure `{draft.stem}`" in issue["body"] and "expected 1, seen 2" in issue["body"]
+    assert played.jobs["repros"].log.count("it shows the fault") == 0  # what was shown is kept on the data branch
+    (kept,) = stage.data().glob("results/reproductions/*.json")
+    assert kept.stem == draft.stem
 
 
 def test_a_lost_runner_and_a_lost_artifact_lose_nothing_else_and_trying_again_does_nothing_twice(
@@ -190,6 +199,7 @@ def test_a_lost_runner_and_a_lost_artifact_lose_nothing_else_and_trying_again_do
     third = stage.play(NIGHTLY, "1002", attempt=3)
     assert third.results == {
         "plan": "success", "collect": "success", "grid": "success", "Pages": "success", "drafts of bugs": "success",
+        "repros": "success", "tracker": "success",
     }  # fmt: skip
     assert f"measured already in this run of the workflow: `{CELLS[0]}`" in third.jobs["plan"].summary
     assert statuses(stage.data()) == ["PASS"] * 12

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -10,9 +11,12 @@ import pytest
 
 from matrix.bisection import Bisection, Outcome, Trial
 from matrix.reproduction import Reproduction
+from matrix.results import Result, Status
 from reports.bugs import packet
 from reports.bugs.forms import forms
 from reports.bugs.packet import Fault, Packet
+from tests.reports.samples import result
+from tests.reports.test_failures import failures
 
 DAY = dt.date(2026, 1, 1)
 SHOWN = Reproduction(
@@ -123,3 +127,29 @@ def test_an_engine_without_a_form_gets_no_draft() -> None:
     alone = msgspec.structs.replace(WHOLE, form=None)
     assert (alone.upstream, alone.link) == (None, None)
     assert "## For" not in alone.body
+
+
+def test_a_failure_of_the_grid_is_told_by_its_newest_result(tmp_path: Path) -> None:
+    """Versions, command, expected and seen, log tail; and whose build it was."""
+    one = result("correctness", Status.FAIL, reason="prefill: 3 x\n```\n# not a heading")
+    provenance = msgspec.structs.replace(
+        one.provenance, build="third-party", build_note="Somebody's rebuild.", profile="quick", launcher="venv",
+        command=("serve", "a b"), harness_version="0.1.0+" + "ab" * 20,
+    )  # fmt: skip
+    one = msgspec.structs.replace(one, provenance=provenance)
+    again = msgspec.structs.replace(one, provenance=msgspec.structs.replace(provenance, started_at=later(one)))
+    (failure,) = failures(tmp_path, one, again)
+    fault = packet.of_failure(failure, "last words of the engine")
+    text = Packet(fault=fault, program=None, reproduction=None, bisection=None, form=None).body
+    assert "````text\nprefill: 3 x\n```\n# not a heading\n````" in text
+    assert "**Seen on a third-party build, not on the engine's own.** Somebody's rebuild." in text
+    assert f"git checkout {'ab' * 20}\nmake setup\n" in text
+    assert "--profile quick --launcher venv --select alpha-1.0__small__cpu__default" in text
+    assert "serve 'a b'" in text
+    assert "as close to the float32 reference" in text
+    assert "- model revision: `cdcd" in text
+    assert "```text\nlast words of the engine\n```" in text
+
+
+def later(one: Result) -> dt.datetime:
+    return one.provenance.started_at.replace(minute=30)

@@ -13,9 +13,10 @@ import pytest
 from matrix.errors import Infrastructure
 from matrix.results import write_result
 from reports import compact, store
-from reports.bugs import draft
+from reports.bugs import packet
 from reports.bugs.failures import Failure, failures
 from reports.bugs.issue import Issue, Marker
+from reports.bugs.packet import Packet
 from reports.bugs.tracker import Report
 from reports.bugs.tracking import NEW_A_NIGHT, WAITING
 from tests.github.bench import HASTY, Bench, dead_after
@@ -42,8 +43,9 @@ def sixty(tmp_path_factory: pytest.TempPathFactory) -> list[Night]:
 
 
 def _report(failure: Failure) -> Report:
-    head, _, body = draft.draft(failure, "last words").partition("\n")
-    return Report(failure=failure, title=head.removeprefix("# "), body=body)
+    fault = packet.of_failure(failure, "last words")
+    body = Packet(fault=fault, program=None, reproduction=None, bisection=None, form=None).body
+    return Report(failure=failure, title=fault.title, body=body)
 
 
 def marker(body: str) -> Marker:
