@@ -43,6 +43,9 @@ class Finding(Record, frozen=True, kw_only=True):
     fault: int
     """Its number in docs/engine-faults.md."""
     model: str = ""
+    cell: str = ""
+    """Of the grid, where it was found there: then its probe is bisected, and not the repro."""
+    probe: str = ""
 
 
 @app.command()
@@ -113,10 +116,13 @@ def _reproduction(folder: Path, program: str, matrix: Matrix, cell: Cell, *, aga
 
 
 def _bisection(folder: Path, program: str, finding: Finding, results: Path) -> Bisection | None:
-    """Of this very program; one among the results takes the place of the folder's."""
-    fresh = results / FOLDER / f"{finding.release}__{folder.resolve().name}.json"
-    for path in (fresh, folder / BISECTION):
-        if path.is_file() and (found := read_json(path, Bisection)).repro == reproducing.digest(program):
+    """Of its cell and probe, or of this very program; one among the results takes the place of the folder's."""
+    asked = (finding.cell, finding.probe) if finding.cell else (finding.release, folder.resolve().name)
+    for path in (results / FOLDER / f"{'__'.join(asked)}.json", folder / BISECTION):
+        if not path.is_file():
+            continue
+        found = read_json(path, Bisection)
+        if (finding.cell and found.name == "__".join(asked)) or found.repro == reproducing.digest(program):
             write_json(folder / BISECTION, found)
             return found
     if (folder / BISECTION).is_file():

@@ -14,6 +14,7 @@ from matrix.cells import Cell, Record
 from matrix.errors import Infrastructure, ReadinessError, WrongInput
 from matrix.load import Matrix
 from matrix.results import RESULT_ENDING, Result, Status, read_result
+from matrix.untrusted import plain, safe
 from probes import bisect, tables
 from probes.provenance import without_places
 from runners import registry, releases, repros
@@ -64,7 +65,7 @@ class Trier(Record, frozen=True, kw_only=True):
 
 def trial(past: Past, outcome: Outcome, why: str) -> Trial:
     """What was seen, in one line."""
-    said = " ".join(without_places(why).split())[:SAID]
+    said = safe(" ".join(without_places(plain(why)).split()), SAID)
     return Trial(version=past.version, released=past.released, outcome=outcome, why=said)
 
 

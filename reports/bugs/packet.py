@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from urllib.parse import urlencode
 
 from matrix import bisection as bisecting
-from matrix.bisection import Bisection
+from matrix.bisection import Bisection, Trial
 from matrix.cells import Record
 from matrix.reproduction import Reproduction
 from matrix.results import Result, Status
@@ -30,6 +30,9 @@ EXPECTED = {
 """What a PASS would have been, by probe."""
 
 OFFICIAL = "official"
+
+CLIPPED = 160
+"""Characters of what was seen on one release."""
 
 LINK = 6000
 """Characters of a pre-filled link; browsers and GitHub take some 8,000."""
@@ -97,6 +100,14 @@ class Packet(Record, frozen=True, kw_only=True):
     def answer(self) -> bisecting.Answer | None:
         """In which release it began; None where nobody has searched."""
         return bisecting.answer(self.bisection) if self.bisection is not None and self.bisection.trials else None
+
+    @property
+    def trials(self) -> list[Trial]:
+        """Of its bisection, the newest release first."""
+        if (found := self.bisection) is None:
+            return []
+        ordered = sorted(found.trials, key=lambda trial: found.versions.index(trial.version))
+        return ordered if found.mended else ordered[::-1]
 
     @property
     def upstream(self) -> str | None:
@@ -217,9 +228,14 @@ def _template(name: str) -> templating.Template:
         "code": neutral.code,
         "title": neutral.title,
         "sized": _sized,
+        "clipped": _clipped,
     }
     environment.filters |= filters
     return environment.get_template(name)
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= CLIPPED else f"{text[:CLIPPED]} …"
 
 
 def _sized(value: float) -> str:

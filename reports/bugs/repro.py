@@ -44,7 +44,6 @@ class Repro(Record, frozen=True, kw_only=True):
     title: str
     run: tuple[str, ...]
     """Lines for a shell: in the official image, and with pip."""
-    about: str
     config: dict[str, Any] | None
     """Of the tiny checkpoint that it makes; None where it takes a published one."""
     repo: str = ""
@@ -81,7 +80,7 @@ def program(
         return None
     template = _environment().get_template("repro_crash.py.j2" if crash else "repro_wrong.py.j2")
     made = _repro(result, form, form.dialect, config, health, command, words)
-    wrapped, whole = (str(template.render(repro=made, dialect=form.dialect, width=width)) for width in (WIDTH, None))
+    wrapped, whole = (f"{template.render(repro=made, dialect=form.dialect, width=width)}\n" for width in (WIDTH, None))
     return wrapped if len(wrapped.splitlines()) < LINES else whole
 
 
@@ -98,11 +97,8 @@ def _repro(
     hub = source if isinstance(source, HubSource) else None
     where = f"{hub.repo}" if hub else f"a tiny random {cell.model.architecture}"
     return Repro(
-        title=f"{cell.release.engine} {cell.release.version}: {what(result)} of {where}.",
+        title=f"{cell.release.engine} {cell.release.version}: {_what(result)} of {where}.",
         run=run_lines(form, cell),
-        about=f"The prompt's logprobs are held against transformers in float32, on {where}."
-        if not words
-        else f"The server is started and asked once, with {where}.",
         config=dict(config) if config is not None else None,
         repo=hub.repo if hub else "",
         revision=hub.revision if hub else "",
@@ -115,9 +111,11 @@ def _repro(
     )
 
 
-def what(result: Result) -> str:
-    """What fails, in three words."""
-    return "wrong logprobs" if result.verdict.status is not Status.CRASH else "a crash"
+def _what(result: Result) -> str:
+    """What fails, in a few words."""
+    if result.verdict.status is Status.CRASH:
+        return "a crash"
+    return "logprobs that are not transformers' in float32,"
 
 
 def run_lines(form: Form, cell: Cell) -> tuple[str, ...]:

@@ -75,7 +75,7 @@ def test_a_body_has_all_that_is_known_and_says_whose_build_it_was() -> None:
         "- `alpha-1.0__small__cpu__default: FAIL on 2026-01-01`",
         "- It passes on beta.",
         "1.0 (2026-01-01) is the first that shows it, 0.8 (2026-01-01) the last without; 0.9 between them could not",
-        "| 0.8 | 2026-01-01 | good | `seen / so` |\n| 0.9 | 2026-01-01 | untestable |",
+        "| 0.9 | 2026-01-01 | untestable | `seen / so` |\n| 0.8 | 2026-01-01 | good |",
         "The failing probe of the cell `alpha-1.0__small__cpu__default` was run on each release",
         "```python\nprint(1)\n```",
         "Executed 2026-01-02 on alpha-1.0: it shows the fault (exit status 1).",
