@@ -97,8 +97,8 @@ def _version(text: str | None) -> Version | None:
 def with_past(matrix: Matrix, cell: Cell, past: Past, folder: Path, probes: Sequence[str]) -> str:
     """Write a matrix with a past release of a cell's engine, and the profile PROFILE of that cell on it; its id.
 
-    Its lock is resolved as of the day of its release, but for what today's file pins by name. Raises Infrastructure
-    where nothing can be resolved: that release cannot be installed here.
+    Its lock is resolved as of the day of its release, but for what today's file pins by name, and with today's packages
+    where that cannot be. Raises Infrastructure where neither can: that release cannot be installed here.
     """
     shutil.copytree(matrix.folder, folder, dirs_exist_ok=True)
     old, release_id = cell.release, f"{cell.release.engine}-{past.version}"
@@ -131,7 +131,18 @@ def _write_lock(old: Release, past: Past, folder: Path, release_id: str) -> None
     overrides = source.with_suffix(".overrides.txt")
     if overrides.is_file():
         shutil.copy(overrides, target.with_suffix(".overrides.txt"))
-    lock.lock(target, as_of=past.released)
+    try:
+        lock.lock(target, as_of=past.released)
+    except Infrastructure as error:
+        _lock_with_todays(target, error)
+
+
+def _lock_with_todays(target: Path, error: Infrastructure) -> None:
+    """What is pinned by name may need newer packages than there were; raises the first error where that fails too."""
+    try:
+        lock.lock(target)
+    except Infrastructure:
+        raise error from None
 
 
 def _past_release(matrix: Matrix, old: Release, past: Past, release_id: str) -> dict[str, object]:
