@@ -87,9 +87,8 @@ def test_a_program_runs_in_an_image_as_isolated_as_an_engine(
     fake_image: Ready, there: tuple[Matrix, Cell], tmp_path: Path
 ) -> None:
     """It sees no network, and writes nowhere but below /tmp."""
-    program = written(
-        tmp_path, "import os\nprint(sorted(os.listdir('/sys/class/net')), os.getcwd())\nraise SystemExit(1)"
-    )
-    allowed = Limits(memory_bytes=2**30, shm_bytes=2**26, processes=64)
+    text = "import os\nprint(sorted(os.listdir('/sys/class/net')), os.getcwd())\nraise SystemExit(1)"
+    program = written(tmp_path, text)
+    allowed = limits.limits(there[1], 0)
     ran = repros.in_image(adapter.ENGINE, there[1], fake_image, program, allowed)
     assert (ran.exit_code, ran.output) == (1, "['lo'] /tmp\n")
