@@ -105,11 +105,14 @@ def test_a_past_release_stands_beside_todays_with_a_lock_of_its_day(tmp_path: Pa
 
 
 def test_what_cannot_be_resolved_is_told_by_the_resolver(tmp_path: Path) -> None:
-    """A release from before its backend for CPUs."""
+    """Of a version that there is not; one that does not fit the packages of its day is tried with today's."""
     matrix = tables.matrix(PACKAGED)
     cell = next(cell for cell in matrix.cells() if cell.release.id == "mlx-lm-0.32.2")
+    day = dt.date(2024, 1, 12)  # there was no backend for CPUs yet
     with pytest.raises(Infrastructure, match=r"uv pip compile exited with code 1: .*unsatisfiable"):
-        releases.with_past(matrix, cell, Past(version="0.0.1", released=dt.date(2024, 1, 12)), tmp_path, ["loading"])
+        releases.with_past(matrix, cell, Past(version="0.0.99", released=day), tmp_path / "none", ["loading"])
+    releases.with_past(matrix, cell, Past(version="0.0.1", released=day), tmp_path / "old", ["loading"])
+    assert "mlx-lm==0.0.1 " in (tmp_path / "old" / "requirements" / "mlx-lm-0.0.1.txt").read_text()
 
 
 def test_the_distribution_is_the_pin_of_the_engines_own_version() -> None:
