@@ -195,7 +195,7 @@ class Tracker:
             except GithubException as error:
                 if error.status < 500:
                     raise
-            time.sleep(self._patience.pause_s * 2**number)
+            time.sleep(self._patience.pause_s * 2**number)  # back-off; as often as `patience` has tries
             if (found := find()) is not None:
                 return found
         return make()

@@ -121,7 +121,7 @@ class GitHub:
             self.asked.append(asked)
             trouble = self.befalls(len(self.asked), method, parts.path)
         if trouble is not None and trouble.delay_s:
-            time.sleep(trouble.delay_s)
+            time.sleep(trouble.delay_s)  # a slow listing, as long as the test says
         if trouble is not None and trouble.status != 0:
             if trouble.done:
                 with self._lock:

@@ -35,7 +35,7 @@ def on(night: int, status: Status, *, of: Cell | None = None, version: str = "1.
     of = of or cell()
     of = replace(of, release=replace(of.release, version=version))
     numbers = {"prefill_ratio": 9.0 if status.blames_engine else 1.0}
-    made = result("correctness", status, of=of, numbers=numbers, **more)  # type: ignore[arg-type]
+    made = result("correctness", status, of=of, numbers=numbers, **more)  # type: ignore[arg-type]  # as `result` takes them
     started = FIRST + dt.timedelta(days=night)
     return replace(made, provenance=replace(made.provenance, started_at=started), measurement="measured")
 

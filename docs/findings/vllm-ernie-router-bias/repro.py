@@ -31,15 +31,15 @@ model.save_pretrained(FOLDER)
 SIZE = config.get_text_config().vocab_size
 words = Tokenizer(models.WordLevel({str(i): i for i in range(SIZE)}, unk_token="0"))
 transformers.PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(FOLDER)
-IDS, URL = torch.randint(SIZE, (160,)).tolist(), "http://127.0.0.1:18434"
+IDS, URL, END = torch.randint(SIZE, (160,)).tolist(), "http://127.0.0.1:18434", time.monotonic() + 1800
 BODY = {"model": FOLDER, "prompt": IDS, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 5}
 COMMAND = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", FOLDER, "--port", URL[-5:],
            "--dtype", "float32", "--generation-config", "vllm", "--enable-prompt-tokens-details", "--enforce-eager",
            "--max-model-len", "1024", "--no-enable-prefix-caching"]
 server = subprocess.Popen(COMMAND, stdout=LOG, stderr=LOG)
 try:
-    while server.poll() is None:
-        time.sleep(1)
+    while server.poll() is None and time.monotonic() < END:
+        time.sleep(1)  # polls; bounded by END
         with contextlib.suppress(requests.ConnectionError):
             if requests.get(URL + "/health", timeout=60).ok:
                 break
