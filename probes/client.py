@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -60,6 +60,27 @@ class Attempt(Record, frozen=True, kw_only=True):
     """Decoded JSON, or text that is none; of a stream that began, its events."""
 
 
+class _Wait:
+    """The seconds that one request may take, which become more with the requests beside it."""
+
+    def __init__(self, deadline_s: float) -> None:
+        self.allowed_s = deadline_s
+        self._longest_s = deadline_s + LONGEST_QUEUE_S
+        self._timeout = asyncio.timeout(None)
+        self._began_s = 0.0
+
+    @asynccontextmanager
+    async def bounded(self, more_s: float) -> AsyncIterator[None]:
+        async with self._timeout:
+            self._began_s = asyncio.get_running_loop().time()
+            self.lengthen(more_s)
+            yield
+
+    def lengthen(self, more_s: float) -> None:
+        self.allowed_s = min(self.allowed_s + more_s, self._longest_s)
+        self._timeout.reschedule(self._began_s + self.allowed_s)
+
+
 class Client:
     """Asks one server; the time with at least one request under way counts as waiting for the engine."""
 
@@ -77,7 +98,7 @@ class Client:
         self._deadline_s = deadline_s
         self._vocabulary = vocabulary
         self._sent = 0
-        self._open = 0
+        self._waits: list[_Wait] = []
         self._alone_s = 0.0
 
     async def score(self, token_ids: tuple[int, ...], top_k: int) -> Scores:
@@ -195,32 +216,38 @@ class Client:
         """Any answer; none leaves as the error that says who is to blame."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
-        with self._watch.on(ENGINE), self._patience() as deadline_s:
-            timeout = aiohttp.ClientTimeout(total=deadline_s)
+        wait = _Wait(self._deadline_s)
+        with self._watch.on(ENGINE):
             try:
-                async with self._session.post(
-                    self._server.base_url + path, data=data, headers=headers, timeout=timeout, trace_request_ctx=sending
-                ) as response:
+                async with (
+                    self._in_queue(wait),
+                    self._session.post(
+                        self._server.base_url + path, data=data, headers=headers, trace_request_ctx=sending
+                    ) as response,
+                ):
                     yield response
             except TimeoutError:
-                raise await self._silent(path, deadline_s) from None
+                raise await self._silent(path, wait.allowed_s) from None
             except aiohttp.ClientError as error:
                 raise await self._cut(path, error) from error
 
-    @contextmanager
-    def _patience(self) -> Iterator[float]:
-        """Seconds that a request may take: more by what each one before it took alone.
+    @asynccontextmanager
+    async def _in_queue(self, wait: _Wait) -> AsyncIterator[None]:
+        """Bounds a request: TimeoutError when it takes more than its own time and that of those beside it, each alone.
 
-        An engine that answers one request after another is slow with many of them, and not silent.
+        An engine that answers one request after another, in whatever order, is slow with many of them, and not silent.
         """
-        before, started = self._open, time.monotonic()
+        before, started = len(self._waits), time.monotonic()
         self._sent += 1
-        self._open += 1
         sent = self._sent
-        try:
-            yield self._deadline_s + min(before * self._alone_s, LONGEST_QUEUE_S)
-        finally:
-            self._open -= 1
+        for other in self._waits:
+            other.lengthen(self._alone_s)
+        async with wait.bounded(before * self._alone_s):
+            self._waits.append(wait)
+            try:
+                yield
+            finally:
+                self._waits.remove(wait)
         if not before and sent == self._sent:
             self._alone_s = max(self._alone_s, time.monotonic() - started)
 
@@ -282,7 +309,11 @@ async def connect(
     kept: dict[str, Any] = {"limit": 0, "force_close": True}
     connector = aiohttp.UnixConnector(str(server.socket), **kept) if unix else aiohttp.TCPConnector(**kept)
     async with aiohttp.ClientSession(
-        connector=connector, headers=server.headers, read_bufsize=2**22, trace_configs=[tracing()]
+        connector=connector,
+        timeout=aiohttp.ClientTimeout(total=None),  # the client bounds its requests itself
+        headers=server.headers,
+        read_bufsize=2**22,
+        trace_configs=[tracing()],
     ) as session:
         yield Client(server, session, watch, deadline_s, vocabulary)
 

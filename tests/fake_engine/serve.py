@@ -27,7 +27,7 @@ Behaviours, combined freely, `NAME` or `NAME=VALUE`:
     lists-id=N  generates-id=N                                     an id that need not be in the vocabulary
     shifted  shifted-back  permuted  uniform  constant  other-model  noisy=TIMES
     linger=SECONDS                          a request waits so long before it is computed, so that several are in flight
-    one-by-one=SECONDS                      each request takes so long, and waits for those before it
+    one-by-one=SECONDS                      each request takes so long, and of those that wait the last comes first
     masks=ID                                                       never chooses that id
     forgetful                                                      uses nothing cached
     hides-cache                                                    does not say how much was cached
@@ -57,6 +57,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,30 @@ class InFlight:
         with self.lock:
             self.together += 1
             return other if self.together % self.every == 0 else None
+
+
+class Queue:
+    """Serves one request after another; of those that wait the last to come goes first."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.waiting: list[object] = []
+        self.busy = False
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        me = object()
+        with self.changed:
+            self.waiting.append(me)
+            self.changed.wait_for(lambda: not self.busy and self.waiting[-1] is me)
+            self.waiting.pop()
+            self.busy = True
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.busy = False
+                self.changed.notify_all()
 
 
 class Model:
@@ -296,7 +321,7 @@ class Model:
 class Handler(BaseHTTPRequestHandler):
     model: Model
     behaviours: dict[str, str]
-    turn = threading.Lock()
+    queue = Queue()
     ready_at: float
     asked: bool = False
     protocol_version = "HTTP/1.1"
@@ -323,7 +348,7 @@ class Handler(BaseHTTPRequestHandler):
             if self.misbehave():
                 return
             if "one-by-one" in self.behaviours:
-                with Handler.turn:
+                with Handler.queue.turn():
                     time.sleep(float(self.behaviours["one-by-one"]))
             if self.path == "/v1/chat/completions":
                 self.chat(raw)

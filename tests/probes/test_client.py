@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -140,11 +141,15 @@ async def alone_then_together(client: Client) -> int:
 
 
 async def together(client: Client) -> int:
-    return len(await in_flight(5, [lambda: client.score(IDS, 5)] * 5))
+    async def after(wait_s: float) -> None:
+        await asyncio.sleep(wait_s)
+        await client.score(IDS, 5)
+
+    return len(await in_flight(5, [partial(after, place / 10) for place in range(5)]))
 
 
 def test_a_queue_is_slow_and_not_silent(tmp_path: Path) -> None:
-    """Five answers of 1.2 s, one after another, with a deadline of 4 s: after one alone, more time is given."""
+    """Five answers of 1.2 s, the last asked first, with a deadline of 4 s: after one alone, more time is given."""
     with launched(fake_engine("one-by-one=1.2"), tmp_path) as server:
         assert ask(server, alone_then_together, deadline_s=4.0) == 5
         with pytest.raises(errors.EngineTimedOut) as caught:
