@@ -60,7 +60,7 @@ class Attempt(Record, frozen=True, kw_only=True):
     """Decoded JSON, or text that is none; of a stream that began, its events."""
 
 
-class _Wait:
+class Wait:
     """The seconds that one request may take, which become more with the requests beside it."""
 
     def __init__(self, deadline_s: float) -> None:
@@ -71,12 +71,16 @@ class _Wait:
 
     @asynccontextmanager
     async def bounded(self, more_s: float) -> AsyncIterator[None]:
+        """Bounds what is inside; TimeoutError once its time is over."""
         async with self._timeout:
             self._began_s = asyncio.get_running_loop().time()
             self.lengthen(more_s)
             yield
 
     def lengthen(self, more_s: float) -> None:
+        """Give it more time, up to LONGEST_QUEUE_S in all; to one whose time is over, none."""
+        if self._timeout.expired():
+            return
         self.allowed_s = min(self.allowed_s + more_s, self._longest_s)
         self._timeout.reschedule(self._began_s + self.allowed_s)
 
@@ -98,7 +102,7 @@ class Client:
         self._deadline_s = deadline_s
         self._vocabulary = vocabulary
         self._sent = 0
-        self._waits: list[_Wait] = []
+        self._waits: list[Wait] = []
         self._alone_s = 0.0
 
     async def score(self, token_ids: tuple[int, ...], top_k: int) -> Scores:
@@ -216,7 +220,7 @@ class Client:
         """Any answer; none leaves as the error that says who is to blame."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
-        wait = _Wait(self._deadline_s)
+        wait = Wait(self._deadline_s)
         with self._watch.on(ENGINE):
             try:
                 async with (
@@ -232,7 +236,7 @@ class Client:
                 raise await self._cut(path, error) from error
 
     @asynccontextmanager
-    async def _in_queue(self, wait: _Wait) -> AsyncIterator[None]:
+    async def _in_queue(self, wait: Wait) -> AsyncIterator[None]:
         """Bounds a request: TimeoutError when it takes more than its own time and that of those beside it, each alone.
 
         An engine that answers one request after another, in whatever order, is slow with many of them, and not silent.

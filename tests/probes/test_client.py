@@ -14,7 +14,7 @@ import pytest
 
 from matrix import errors
 from probes import client
-from probes.client import Client, connect, in_flight
+from probes.client import Client, Wait, connect, in_flight
 from probes.stopwatch import ENGINE, Stopwatch
 from runners.engine import Ask, Prompt, Server
 from tests.fake_engine import pocket
@@ -155,6 +155,25 @@ def test_a_queue_is_slow_and_not_silent(tmp_path: Path) -> None:
         with pytest.raises(errors.EngineTimedOut) as caught:
             ask(server, together, deadline_s=4.0)
     assert str(caught.value) == "/score did not end within 4 s, though the process is alive"
+
+
+def test_a_request_whose_time_is_over_is_given_no_more() -> None:
+    """Another one may be sent in the moment between its time-out and its end."""
+
+    given: list[float] = []
+
+    async def late() -> None:
+        wait = Wait(0.0)
+        async with wait.bounded(0.0):
+            try:
+                await asyncio.Event().wait()  # ended by the time-out
+            finally:
+                wait.lengthen(5.0)
+                given.append(wait.allowed_s)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(late())
+    assert given == [0.0]
 
 
 def test_a_stream_that_ends_early_breaks_the_protocol(tmp_path: Path) -> None:
