@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from commands import (
+    archive,
     bisecting,
     bugs,
     checkpoints,
@@ -26,7 +27,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Which inference engine runs which model rightly and at speed. Start with `doctor`, then `run`.",
 )
-for room in (planning, measuring, results, history, bugs, reproducing, bisecting, findings, checkpoints, machine):
+for room in (
+    planning,
+    measuring,
+    results,
+    archive,
+    history,
+    bugs,
+    reproducing,
+    bisecting,
+    findings,
+    checkpoints,
+    machine,
+):
     app.add_typer(room.app)
 app.add_typer(images.app, name="images")
 

@@ -1,115 +1,186 @@
-"""Questions to all that was ever measured, and its archive."""
+"""The time machine: cells on every release of the last months, kept as results with their release's day."""
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
 
-from commands.options import ResultsOption, err, out, refuse
-from matrix.results import Status
-from reports import compact as compacting
-from reports import questions, render, store
-from reports.diff import diff
-from reports.store import Store
+from commands.options import MatrixOption, ResultsOption, SelectOption, out, session_options
+from matrix import chronicle
+from matrix.cells import Cell, Record, Release
+from matrix.chronicle import Appearance, Chronicle, Moment, continued
+from matrix.errors import Infrastructure, WrongInput
+from matrix.load import Matrix, did_you_mean
+from matrix.results import read_json, write_json
+from matrix.untrusted import SENTENCE, plain, safe
+from probes import past, registry
+from probes.provenance import without_places
+from probes.session import Session
+from reports import outcome, runs, store
+from runners import appearances, cache, releases
+from runners.releases import Past
 
 app = typer.Typer()
 
-KEEP_DAYS = 2
-"""A night may still be going on, or a part of it be run again."""
+PROBES = ("loading", "correctness")
+"""What readiness up to the level `right` stands on."""
 
 
-def _status(text: str | None) -> str | None:
-    known = [status.value for status in Status]
-    if text is not None and text.upper() not in known:
-        raise typer.BadParameter(f"{text!r} is none of {', '.join(known)}")
-    return None if text is None else text.upper()
+NOT_CHOSEN = "not among those that were to be tried"
 
 
-def _date(text: str | None) -> str | None:
+def _day(text: str) -> dt.date:
     try:
-        return None if text is None else dt.date.fromisoformat(text).isoformat()
+        return dt.date.fromisoformat(text)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is no day such as 2026-11-29") from None
-
-
-@app.command("results")
-def show_results(
-    cells: Annotated[str, typer.Argument(help="A cell's id, or a glob such as 'vllm-*__qwen*'.")] = "*",
-    results: ResultsOption = Path("results"),
-    probe: Annotated[str | None, typer.Option(help="Only of this probe.")] = None,
-    status: Annotated[str | None, typer.Option(callback=_status, help="Only with this status.")] = None,
-    since: Annotated[
-        str | None, typer.Option(metavar="DAY", callback=_date, help="Only from this day (UTC) on.")
-    ] = None,
-    history: Annotated[bool, typer.Option("--history", help="All of them, and not only what stands today.")] = False,
-    diff_nights: Annotated[
-        tuple[str, str] | None, typer.Option("--diff", metavar="NIGHT NIGHT", help="What changed between two nights.")
-    ] = None,
-    json_output: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
-) -> None:
-    """Ask what was measured: what stands, the history of cells, or the difference of two nights.
-
-    A night is the name of a nightly run, or a day (UTC).
-    """
-    filters = {"cell_id GLOB ?": cells, "probe = ?": probe, "status = ?": status, "started_at >= ?": since}
-    given = {sql: value for sql, value in filters.items() if value is not None}
-    with store.opened(results) as found:
-        for problem in found.problems:
-            err.print(f"readiness: {problem}", markup=False, highlight=False)
-        if diff_nights is not None:
-            _print_diff(found, given, diff_nights)
-            return
-        kept = found.results(" AND ".join(given), list(given.values()))
-        if not history:
-            standing = {(one.result.cell_id, one.result.probe): one.result for one in questions.standing(found)}
-            kept = [result for result in kept if standing[result.cell_id, result.probe] == result]
-    if json_output:
-        typer.echo(msgspec.json.format(msgspec.json.encode(kept)).decode())
-    else:
-        out.print(render.listing(kept))
-
-
-def _print_diff(found: Store, filters: dict[str, str], names: tuple[str, str]) -> None:
-    sides = []
-    for name in names:
-        where = " AND ".join([*filters, "(night = ? OR strftime(started_at, '%Y-%m-%d') = ?)"])
-        sides.append(found.results(where, [*filters.values(), name, name]))
-        if not sides[-1]:
-            refuse(
-                f"nothing was measured in night {name!r}" + (" that these filters leave" if len(filters) > 1 else "")
-            )
-    changes = diff(*sides)
-    for one in changes:
-        out.print(f"{one.cell_id} {one.probe}: {one.sentence}", markup=False, highlight=False)
-    same = len({(result.cell_id, result.probe) for side in sides for result in side}) - len(changes)
-    out.print(f"{len(changes)} changed, {same} did not", highlight=False)
+        raise typer.BadParameter(f"{text!r} is no day such as 2026-06-01") from None
 
 
 @app.command()
-def compact(
+def history(
+    since: Annotated[str, typer.Option(metavar="DAY", help="Releases from this day (UTC) on.")],
+    engines: Annotated[str | None, typer.Option(metavar="NAME,…", help="Only these engines.")] = None,
+    select: SelectOption = None,
+    profile: Annotated[str, typer.Option("--profile", help="Whose cells are asked of each release.")] = "history",
+    at_most: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="So many releases of an engine, evenly spread.")
+    ] = None,
+    launcher: Annotated[str, typer.Option(help="venv, or docker for the image of each release.")] = "venv",
+    workers: Annotated[int, typer.Option("-n", "--workers", min=1, help="Cells at once.")] = 1,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the environments of past releases in the cache.")] = False,
+    matrix: MatrixOption = None,
     results: ResultsOption = Path("results"),
-    keep_days: Annotated[
-        int, typer.Option(min=0, help="Runs that began in the last so many days (UTC) are left alone.")
-    ] = KEEP_DAYS,
-    remove: Annotated[
-        bool, typer.Option("--remove", help="Take away the JSON files that the archive then holds.")
-    ] = False,
 ) -> None:
-    """Compact older runs into Parquet files by month, below `archive` in the folder of results.
+    """Run cells on the releases that engines made since a day, so that the grid knows what was before its first night.
 
-    They are read back and compared before anything is taken away. Files that nobody can read are set aside, and named.
+    The releases and their days come from the package index; each gets an environment of its own, resolved as of its
+    day. What was measured already is not measured again, so a run that was stopped goes on where it was. Exit status
+    3 where a release could not be tried; RESULTS/chronicles says which, and why.
     """
-    now = dt.datetime.now(dt.UTC)
-    with store.opened(results) as found:
-        done = compacting.compact(found, before=now.date() - dt.timedelta(days=keep_days - 1), remove=remove, now=now)
-    out.print(
-        f"{done.runs} runs: {done.new} results are new in the archive, {done.replaced} took the place of older ones;"
-        f" {done.removed} files taken away, {done.merged} files of past months made one a month",
-        highlight=False,
-    )
-    for name in done.aside:
-        err.print(f"set aside, for nobody can read it: {name}", markup=False, highlight=False)
+    session = Session(session_options(matrix, profile, select))
+    chosen = _by_engine(session, engines)
+    journey = Journey(
+        matrix=session.matrix, since=_day(since), at_most=at_most, results=results.resolve(), launcher=launcher,
+        workers=workers, keep=keep,
+    )  # fmt: skip
+    journey.note_appearances({cell.model.architecture for cells in chosen.values() for cell in cells})
+    untried = [moment for cells in chosen.values() for moment in journey.through(cells)]
+    raise SystemExit(outcome.NOT_MEASURED if untried else outcome.OK)
+
+
+def _by_engine(session: Session, named: str | None) -> dict[str, list[Cell]]:
+    """The cells of each engine on the newest of its stable releases, in the order of the tables."""
+    found: dict[str, dict[str, list[Cell]]] = {}
+    for planned in session.plan:
+        release = planned.cell.release
+        if planned.excluded is None and release.channel == "stable":
+            found.setdefault(release.engine, {}).setdefault(release.id, []).append(planned.cell)
+    newest = {
+        engine: max(by_release.values(), key=lambda cells: cells[0].release.released or dt.date.min)
+        for engine, by_release in found.items()
+    }
+    names = list(newest) if named is None else named.split(",")
+    for name in names:
+        if name not in newest:
+            raise WrongInput(f"--engines: no {name!r} among these cells{did_you_mean(name, list(newest))}")
+    return {name: newest[name] for name in names}
+
+
+class Journey(Record, frozen=True, kw_only=True):
+    """What is asked of every engine's releases."""
+
+    matrix: Matrix
+    since: dt.date
+    at_most: int | None
+    results: Path
+    launcher: str
+    workers: int
+    keep: bool
+
+    def through(self, cells: Sequence[Cell]) -> list[Moment]:
+        """Ask cells of one engine on each of its releases, the newest first; those that were chosen and not tried."""
+        frame = _published(self.matrix, cells[0].release, self.since)
+        chosen = {one.version for one in past.spread(frame.pasts, self.at_most)}
+        moments: dict[str, Moment] = {}
+        for one in reversed(frame.pasts):
+            why = self._why_not(cells, one) if one.version in chosen else NOT_CHOSEN
+            moments[one.version] = Moment(release=f"{frame.engine}-{one.version}", released=one.released, untried=why)
+            self._write(frame, moments)
+        return [one for one in moments.values() if one.untried not in ("", NOT_CHOSEN)]
+
+    def note_appearances(self, architectures: Collection[str]) -> None:
+        """Write down in which release of transformers each class first came, where that is not known yet."""
+        path = self.results / chronicle.FOLDER / chronicle.APPEARANCES
+        known = read_json(path, list[Appearance]) if path.is_file() else []
+        lacking = set(architectures) - {one.architecture for one in known}
+        if lacking:
+            _say(f"looking for the first release of {appearances.DISTRIBUTION} with each of {len(lacking)} classes")
+            ordered = sorted([*known, *appearances.first(lacking)], key=lambda one: (one.released, one.architecture))
+            write_json(path, ordered)
+
+    def _why_not(self, cells: Sequence[Cell], one: Past) -> str:
+        """Measure what is not known yet; why nothing could be measured, or nothing where it could."""
+        name = f"{cells[0].release.engine}-{one.version}"
+        folder = self.results / chronicle.FOLDER / name
+        try:
+            inside = past.inside(self.matrix, cells, one, folder / "matrix", PROBES)
+            todo = {cell.id for cell in inside} - self._known({cell.id for cell in inside})
+            _say(f"{name} ({one.released}): {len(todo)} of {len(inside)} cells to ask")
+            if todo:
+                past.measure(folder, todo, self.results, self.launcher, self.workers)
+            return ""
+        except Infrastructure as error:
+            _say(f"{name} ({one.released}): {error}")
+            return safe(" ".join(without_places(plain(str(error))).split()), SENTENCE)
+        finally:
+            if not self.keep and name not in self.matrix.releases:
+                cache.forget("environments", name)
+
+    def _known(self, cells: Collection[str]) -> set[str]:
+        """Cells that the probes of today have been asked of."""
+        versions = {name: probe.version for name, probe in registry.probes().items()}
+        with store.opened(self.results) as found:
+            marks = ", ".join("?" * len(cells))
+            before = found.results(f"cell_id IN ({marks})", sorted(cells))
+        return runs.answered([one for one in before if one.probe_version == versions.get(one.probe)], PROBES)
+
+    def _write(self, frame: Frame, moments: Mapping[str, Moment]) -> None:
+        ordered = sorted(moments.values(), key=lambda one: (one.released, one.release))
+        new = Chronicle(
+            engine=frame.engine, distribution=frame.distribution, dated_by=frame.dated_by, since=self.since,
+            until=dt.datetime.now(dt.UTC).date(), moments=tuple(ordered),
+        )  # fmt: skip
+        path = self.results / chronicle.FOLDER / new.file
+        known = read_json(path, Chronicle) if path.is_file() else None
+        write_json(path, continued(known, new))
+
+
+class Frame(Record, frozen=True, kw_only=True):
+    """The releases of an engine since a day, by the engine's own days."""
+
+    engine: str
+    distribution: str
+    dated_by: str
+    pasts: tuple[Past, ...]
+
+
+def _published(matrix: Matrix, release: Release, since: dt.date) -> Frame:
+    name = releases.distribution(release, matrix.folder)
+    dated_by = release.dated_by or name
+    pasts = releases.published(name)
+    if dated_by != name:
+        days = {one.version: one.released for one in releases.published(dated_by)}
+        pasts = [msgspec.structs.replace(one, released=days.get(one.version, one.released)) for one in pasts]
+    found = past.since(pasts, since, release.version)
+    if not found:
+        raise WrongInput(f"--since {since}: the package index has no release of {name} from that day on")
+    return Frame(engine=release.engine, distribution=name, dated_by=dated_by, pasts=tuple(found))
+
+
+def _say(line: str) -> None:
+    out.print(line, markup=False, highlight=False)

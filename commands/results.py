@@ -12,8 +12,8 @@ import typer
 from commands.options import NightOption, ResultsOption, SiteOption, SummaryOption, err, out, refuse, summarise
 from matrix.results import write_bytes
 from probes import arbitrate, comparison
+from reports import chronicles, markdown, microscope, outcome, questions, render, store, time_to_ready
 from reports import collect as collecting
-from reports import markdown, microscope, outcome, questions, render, store
 from reports import summary as summaries
 from reports.grid import grid as make_grid
 from reports.site import build
@@ -58,6 +58,10 @@ def grid(
     microscope_file: Annotated[
         Path | None, typer.Option("--microscope", metavar="FILE", help="Also write what tiny checkpoints have shown.")
     ] = None,
+    ready_file: Annotated[
+        Path | None,
+        typer.Option("--time-to-ready", metavar="FILE", help="Also write what `readiness history` has found."),
+    ] = None,
     markdown_file: Annotated[
         Path | None, typer.Option("--markdown", metavar="FILE", help="Also write the newest run as Markdown.")
     ] = None,
@@ -80,6 +84,10 @@ def grid(
         if microscope_file is not None:
             every = make_grid(shown.standings, every_release=True)
             write_bytes(microscope_file, microscope.render(every, found.fresh.runs, made_at=made_at).encode())
+        if ready_file is not None:
+            every, known = make_grid(shown.standings, every_release=True), chronicles.read(results)
+            page = time_to_ready.render(time_to_ready.waits(every, known), known, made_at=made_at)
+            write_bytes(ready_file, page.encode())
         if markdown_file is not None:
             last = [run for run in found.fresh.runs if run.results][-1]
             squares = make_grid(standing(last.results), every_release=True)

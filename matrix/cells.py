@@ -71,6 +71,8 @@ class Release(Record, frozen=True, kw_only=True):
     """The kinds of device this build has kernels for."""
     requirements: str | None = None
     """Hashed requirement file of the virtual environment, relative to the matrix folder."""
+    dated_by: str | None = None
+    """Distribution whose days of release are the engine's own, where `requirements` installs somebody's rebuild."""
     build_from_source: tuple[str, ...] = ()
     """Distributions of `requirements` that are compiled here from their source archive."""
     build_env: dict[str, str] = {}

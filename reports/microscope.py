@@ -89,12 +89,13 @@ def _right(square: Square) -> bool:
 def _totals(squares: Sequence[Square], releases: Sequence[str]) -> list[str]:
     lines = [row(["engine", *KINDS]), row(["---", *["---:"] * len(KINDS)])]
     for release in releases:
-        kinds = Counter(_kind(square) for square in squares if square.release == release)
-        lines.append(row([release, *(str(kinds[kind]) for kind in KINDS)]))
+        kinds = Counter(kind(square) for square in squares if square.release == release)
+        lines.append(row([release, *(str(kinds[one]) for one in KINDS)]))
     return lines
 
 
-def _kind(square: Square) -> str:
+def kind(square: Square) -> str:
+    """One of KINDS."""
     statuses = {result.verdict.status for result in square.results}
     if _right(square):
         return "right"
@@ -117,9 +118,9 @@ def _line(name: str, found: dict[str, Square], releases: Sequence[str]) -> str:
 def _mark(square: Square | None) -> str:
     if square is None:
         return "not asked"
-    kind = _kind(square)
-    if kind != "right":
-        return {"wrong": "**wrong**", "absent": "0 absent", "skipped": "skip"}.get(kind, kind)
+    found = kind(square)
+    if found != "right":
+        return {"wrong": "**wrong**", "absent": "0 absent", "skipped": "skip"}.get(found, found)
     times = _times(square.results)
     return f"{square.level} {square.level_name}" + (f" {times:.2g} x" if times is not None else "")
 
@@ -137,4 +138,4 @@ def _times(results: Sequence[Result]) -> float | None:
 
 def _sentence(square: Square) -> str:
     why = square.blocked_by if len(square.blocked_by) <= SHOWN else f"{square.blocked_by[:SHOWN]} …"
-    return f"- `{square.place.model}` on `{square.release}`, {_kind(square)}: {why}"
+    return f"- `{square.place.model}` on `{square.release}`, {kind(square)}: {why}"

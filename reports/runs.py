@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import TypeVar
 
-from matrix import bisection, reproduction
+from matrix import bisection, chronicle, reproduction
 from matrix.cells import Record
 from matrix.plan import NIGHT_ENDING, Night
 from matrix.results import LOG_TAIL, Result, SchemaError, Status, Timings, read_json, read_result
@@ -15,7 +15,7 @@ from reports.cost import Cost
 
 ARCHIVE, ASIDE = "archive", "aside"
 """Beside the runs: what is compacted, and files that nobody could read."""
-NO_RUNS = (ARCHIVE, ASIDE, bisection.FOLDER, reproduction.FOLDER)
+NO_RUNS = (ARCHIVE, ASIDE, bisection.FOLDER, reproduction.FOLDER, chronicle.FOLDER)
 
 RESULTS, TIMINGS, TAILS = "*/*.result.json", "*/timings.json", f"*/{LOG_TAIL}"
 """Files of a run, below its folder."""

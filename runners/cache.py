@@ -207,6 +207,13 @@ def prune(
     return removed
 
 
+def forget(kind: str, label: str) -> None:
+    """Remove the entries of a kind by their label, those alone that no process is making."""
+    for entry, _ in entries():
+        if (entry.kind, entry.label) == (kind, label):
+            _remove(entry, None)
+
+
 def _remove(entry: Entry, remover: Callable[[Entry], None] | None) -> bool:
     folder = root() / entry.kind / entry.key
     try:

@@ -61,16 +61,28 @@ def published(name: str) -> list[Past]:
 
     Raises Infrastructure where the index does not answer, or does not say when a file came.
     """
+    return _by_version(name, _packages(name))
+
+
+def wheels(name: str) -> dict[str, str]:
+    """The address of one wheel of each version of a distribution; raises as `published` does."""
+    return {
+        str(version): package.url
+        for package in _packages(name)
+        if package.package_type == "wheel" and (version := _version(package.version)) is not None
+    }
+
+
+def _packages(name: str) -> list[DistributionPackage]:
     variables = tool_environment()
     index = variables.get("UV_DEFAULT_INDEX") or variables.get("UV_INDEX_URL") or PYPI_SIMPLE_ENDPOINT
     try:
         with PyPISimple(index) as client:
-            packages = client.get_project_page(name, timeout=60).packages
+            return client.get_project_page(name, timeout=60).packages
     except NoSuchProjectError as error:
         raise WrongInput(f"the package index knows no {name}") from error
     except (requests.RequestException, ValueError) as error:
         raise Infrastructure(f"the package index did not answer for {name}: {error}") from error
-    return _by_version(name, packages)
 
 
 def _by_version(name: str, packages: Sequence[DistributionPackage]) -> list[Past]:
@@ -97,26 +109,40 @@ def _version(text: str | None) -> Version | None:
 def with_past(matrix: Matrix, cell: Cell, past: Past, folder: Path, probes: Sequence[str]) -> str:
     """Write a matrix with a past release of a cell's engine, and the profile PROFILE of that cell on it; its id.
 
+    Raises as `add_release` does.
+    """
+    release_id = add_release(matrix, cell.release, past, folder)
+    choose(folder, PROFILE, [release_id], [cell], probes)
+    return "__".join((release_id, *cell.id.split("__")[1:]))
+
+
+def add_release(matrix: Matrix, like: Release, past: Past, folder: Path) -> str:
+    """Write the matrix into a folder, with a past release of an engine beside today's; its id.
+
     Its lock is resolved as of the day of its release, but for what today's file pins by name, and with today's packages
     where that cannot be. Raises Infrastructure where neither can: that release cannot be installed here.
     """
     shutil.copytree(matrix.folder, folder, dirs_exist_ok=True)
-    old, release_id = cell.release, f"{cell.release.engine}-{past.version}"
+    release_id = f"{like.engine}-{past.version}"
     if release_id not in matrix.releases:
-        _write_lock(old, past, folder, release_id)
-        _add(folder / "engines.toml", "release", _past_release(matrix, old, past, release_id))
+        _write_lock(like, past, folder, release_id)
+        _add(folder / "engines.toml", "release", _past_release(matrix, like, past, release_id))
+    return release_id
+
+
+def choose(folder: Path, name: str, releases: Sequence[str], like: Sequence[Cell], probes: Sequence[str]) -> None:
+    """Write a profile into a folder of tables: some releases with the models, devices and configs of some cells."""
     profile = {
-        "id": PROFILE,
-        "description": "One cell on a past release.",
+        "id": name,
+        "description": "What is asked of past releases.",
         "tier": "deep",
         "probes": list(probes),
-        "releases": [release_id],
-        "models": [cell.model.id],
-        "devices": [cell.device.id],
-        "configs": [cell.config.id],
+        "releases": list(releases),
+        "models": list(dict.fromkeys(cell.model.id for cell in like)),
+        "devices": list(dict.fromkeys(cell.device.id for cell in like)),
+        "configs": list(dict.fromkeys(cell.config.id for cell in like)),
     }
     _add(folder / "profiles.toml", "profile", profile)
-    return "__".join((release_id, *cell.id.split("__")[1:]))
 
 
 def _write_lock(old: Release, past: Past, folder: Path, release_id: str) -> None:
