@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime as dt
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,14 +22,15 @@ from commands.options import (
     session_options,
     summarise,
 )
-from matrix import plan as planning
+from commands.tonight import plan_night
 from matrix.cells import Cell
+from matrix.jobs import Job, shards
+from matrix.plan import NIGHT_ENDING, Night
 from matrix.results import write_json
 from probes import stage
 from probes.session import Session, new_run_id
-from reports import outcome, runs, store
+from reports import outcome, store
 from reports import summary as summaries
-from reports.store import Store
 from runners import cache, parcels
 from runners.progress import Board
 
@@ -43,6 +44,15 @@ def plan(
     matrix: MatrixOption = None,
     format: Annotated[Literal["table", "json", "github"], typer.Option(help="How to print the plan.")] = "table",
     night: NightOption = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say of each cell why a night would ask it or not, and what that costs.")
+    ] = False,
+    accelerator_hours: Annotated[
+        float | None, typer.Option(min=0, metavar="H", help="What the night may cost; default: what the profile says.")
+    ] = None,
+    every_cell: Annotated[
+        bool, typer.Option("--every-cell", help="Ask also what is unchanged, and whatever it costs.")
+    ] = False,
     results: ResultsOption = Path("results"),
     record: Annotated[
         Path | None, typer.Option("--record", metavar="DIR", help="Also write the night's record into this folder.")
@@ -51,16 +61,22 @@ def plan(
 ) -> None:
     """Show which cells would run, and why others would not. Nothing is started.
 
-    `--format github` prints the jobs of a night as a matrix for `fromJSON`: without what --results holds of that night
-    already, and without devices that have no runner, which standard error names.
+    With --explain or --format github it is a night that is planned: new models and releases first, then what is red
+    or has changed, then the rest in turn, within the budget; what is unchanged waits for its turn. --format github
+    prints its jobs as a matrix of matrices for `fromJSON`: without what --results holds of that night already, and
+    without devices that have no runner, which standard error names.
     """
     session = Session(session_options(matrix, profile, select))
-    if format == "json":
+    if format == "github" or explain:
+        with store.opened(results) as found:
+            made, jobs = plan_night(session, night or new_run_id(), found, accelerator_hours, every_cell=every_cell)
+        if explain:
+            _explain(made)
+            return
+        _print_jobs(made, jobs, record, summary)
+    elif format == "json":
         rows = [{"id": p.cell.id, "excluded": p.excluded, "cell": p.cell} for p in session.plan]
         typer.echo(msgspec.json.format(msgspec.json.encode(rows)).decode())
-    elif format == "github":
-        with store.opened(results) as found:
-            _plan_night(session, night or new_run_id(), found, record, summary)
     else:
         table = Table(title=f"profile {profile}", title_justify="left")
         for name in ("cell", "build", "runs"):
@@ -70,17 +86,30 @@ def plan(
         out.print(table)
 
 
-def _plan_night(session: Session, name: str, found: Store, record: Path | None, summary: Path | None) -> None:
-    made = planning.night(name, session.options.profile, session.plan, planned_at=dt.datetime.now(dt.UTC))
-    made = next((known for known in found.nights if known.night == name), made)  # a night that is tried again
-    done = runs.answered(found.results("night = ?", [name]), tuple(session.probes))
-    jobs = planning.jobs([p.cell for p in session.plan if p.cell.id in made.cells and p.cell.id not in done])
+def _explain(made: Night) -> None:
+    table = Table(title=f"a night of profile {made.profile}", title_justify="left")
+    for name in ("cell", "asked", "why"):
+        table.add_column(name, overflow="fold")
+    for cell, why in made.reasons.items():
+        table.add_row(cell, "yes", why)
+    for cell, why in made.left_out.items():
+        table.add_row(cell, "no", why)
+    out.print(table)
+    out.print(summaries.cost(made), markup=False, highlight=False)
+
+
+def _print_jobs(made: Night, jobs: Sequence[Job], record: Path | None, summary: Path | None) -> None:
     for cell, reason in made.left_out.items():
         err.print(f"left out: {cell}: {reason}", markup=False, highlight=False)
     if record is not None:
-        write_json(record / f"{name}{planning.NIGHT_ENDING}", made)
+        write_json(record / f"{made.night}{NIGHT_ENDING}", made)
     summarise(summary, summaries.plan(made, jobs))
-    typer.echo(msgspec.json.encode({"include": jobs}).decode())
+    parts = shards(jobs)
+    include = [
+        {"shard": number, "jobs": msgspec.json.encode({"include": part}).decode()}
+        for number, part in enumerate(parts, start=1)
+    ]
+    typer.echo(msgspec.json.encode({"include": include}).decode())
 
 
 def _build(cell: Cell) -> str:
@@ -94,20 +123,22 @@ def prefetch(
     select: SelectOption = None,
     matrix: MatrixOption = None,
     night: NightOption = None,
+    results: ResultsOption = Path("results"),
     export: Annotated[
         Path | None, typer.Option("--export", metavar="DIR", help="Also pack them, for `readiness cache --import DIR`.")
     ] = None,
 ) -> None:
     """Fetch models and compute references, with no engine near them. HF_TOKEN is needed for gated models here only.
 
-    With --night only what a night runs: nothing for devices without a runner.
+    With --night only what that night asks, by its record in --results.
     Exit status 3 where one cannot be had; the others are there all the same.
     """
     session = Session(session_options(matrix, profile, select))
     cells = [planned.cell for planned in session.plan if planned.excluded is None]
     if night is not None:
-        tonight = planning.night(night, profile, session.plan, planned_at=dt.datetime.now(dt.UTC)).cells
-        cells = [cell for cell in cells if cell.id in tonight]
+        with store.opened(results) as found:
+            asked = plan_night(session, night, found)[0].cells
+        cells = [cell for cell in cells if cell.id in asked]
     checkpoints = stage.prefetch(session, cells, Board(out))
     if export is not None:
         closed = [

@@ -277,6 +277,8 @@ class Profile(Record, frozen=True, kw_only=True):
     models: tuple[str, ...]
     devices: tuple[str, ...]
     configs: tuple[str, ...]
+    accelerator_hours: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    """What one night of it may cost; None: whatever it takes. Cells on devices without accelerators cost none."""
 
 
 class Exclusion(Record, frozen=True, kw_only=True):

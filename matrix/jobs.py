@@ -21,6 +21,9 @@ class Job(Record, frozen=True, kw_only=True):
 MOST_JOBS = 256
 """GitHub's limit for one matrix; beyond it a night has several, each in a workflow of its own below the nightly one."""
 
+MOST_SHARDS = 4
+"""Matrices of one night: their jobs reach them as text in an output of the plan, of which GitHub takes a megabyte."""
+
 MOST_CELLS = 8
 """Cells of one job; the workflow has as many steps that keep a cell's artifact."""
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from matrix.cells import Cell, FileName, Profile, Record
 from matrix.errors import WrongInput
+from matrix.jobs import MOST_JOBS, MOST_SHARDS, Job, jobs
 from matrix.load import Matrix, did_you_mean
+from matrix.priorities import Choice
 
 
 class Planned(Record, frozen=True, kw_only=True):
@@ -18,16 +20,6 @@ class Planned(Record, frozen=True, kw_only=True):
     cell: Cell
     excluded: str | None = None
     """The reason of the rule, or of the missing kernels."""
-
-
-class Job(Record, frozen=True, kw_only=True):
-    """One job of GitHub Actions: cells that share a release and a device, so that an image is fetched once."""
-
-    name: str
-    runner: tuple[str, ...]
-    cells: tuple[str, ...]
-    minutes: int
-    """Its time limit."""
 
 
 class Night(Record, frozen=True, kw_only=True):
@@ -40,22 +32,19 @@ class Night(Record, frozen=True, kw_only=True):
     cells: tuple[str, ...]
     left_out: dict[str, str]
     """Reasons by cell."""
+    reasons: dict[str, str] = {}
+    """Why each of `cells` is asked."""
+    accelerator_hours: float = 0.0
+    """What they take, as far as their history says."""
+    dollars: float | None = None
+    """What that costs at the prices of devices.toml; None where a device that costs hours has none."""
 
 
 NIGHT_ENDING = ".night.json"
 """Of the files in which a results folder keeps its nights."""
 
-MOST_JOBS = 256
-"""GitHub's limit for one run of a workflow."""
-
-MOST_CELLS = 8
-"""Cells of one job; the workflow has as many steps that keep a cell's artifact."""
-
 NAMED = 4
 """Cells that an error names."""
-
-JOB_MINUTES, CELL_MINUTES = 30, 30
-"""Time limits: for fetching or building an image, and for a cell, both several times what they take."""
 
 
 def plan(matrix: Matrix, profile_id: str, select: Sequence[str] = ()) -> list[Planned]:
@@ -100,15 +89,40 @@ def _excluded(matrix: Matrix, cell: Cell) -> str | None:
     return None if rule is None else rule.reason
 
 
-def night(name: str, profile: str, planned: Sequence[Planned], *, planned_at: dt.datetime) -> Night:
-    """The cells that a night sets out to run, and those that it leaves out, with the reason."""
-    reasons = {one.cell.id: one.excluded or _no_runner(one.cell) for one in planned}
-    all_jobs = jobs([one.cell for one in planned if reasons[one.cell.id] is None])
-    kept, over = all_jobs[:MOST_JOBS], all_jobs[MOST_JOBS:]
-    too_many = dict.fromkeys(_cells(over), f"over the {MOST_JOBS} jobs that one run of a workflow can hold")
-    left_out = {cell: reason for cell, reason in reasons.items() if reason is not None}
+def runnable(planned: Sequence[Planned]) -> list[Cell]:
+    """The cells that a night could ask."""
+    return [one.cell for one in planned if one.excluded is None and one.cell.device.runner]
+
+
+def night(
+    name: str,
+    profile: str,
+    planned: Sequence[Planned],
+    choices: Sequence[Choice],
+    *,
+    planned_at: dt.datetime,
+    longest_s: Mapping[str, float],
+) -> Night:
+    """The cells that a night sets out to ask, and those that it leaves out, with the reasons.
+
+    `choices` are those of the runnable cells, `longest_s` what cells took at most, by id.
+    """
+    asked = {choice.cell.id: choice for choice in choices if choice.asked}
+    all_jobs = jobs([choice.cell for choice in asked.values()], longest_s)
+    kept, over = all_jobs[: MOST_JOBS * MOST_SHARDS], all_jobs[MOST_JOBS * MOST_SHARDS :]
+    left_out = {one.cell.id: reason for one in planned if (reason := one.excluded or _no_runner(one.cell)) is not None}
+    left_out |= {choice.cell.id: choice.sentence for choice in choices if not choice.asked}
+    left_out |= dict.fromkeys(_cells(over), f"over the {MOST_JOBS * MOST_SHARDS} jobs that one night can hold")
+    cells = _cells(kept)
     return Night(
-        night=name, planned_at=planned_at, profile=profile, cells=tuple(_cells(kept)), left_out=left_out | too_many
+        night=name,
+        planned_at=planned_at,
+        profile=profile,
+        cells=tuple(cells),
+        left_out=left_out,
+        reasons={cell: asked[cell].sentence for cell in cells},
+        accelerator_hours=sum(asked[cell].hours for cell in cells),
+        dollars=_dollars([asked[cell] for cell in cells]),
     )
 
 
@@ -120,22 +134,11 @@ def _cells(all_jobs: Sequence[Job]) -> list[str]:
     return [cell for job in all_jobs for cell in job.cells]
 
 
-def jobs(cells: Sequence[Cell]) -> list[Job]:
-    """The jobs for some cells, in their order: at most MOST_CELLS of one release on one device in each."""
-    groups: dict[tuple[str, str], list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault((cell.release.id, cell.device.id), []).append(cell)
-    return [
-        _job(f"{release} on {device}", group[start : start + MOST_CELLS])
-        for (release, device), group in groups.items()
-        for start in range(0, len(group), MOST_CELLS)
-    ]
-
-
-def _job(name: str, cells: Sequence[Cell]) -> Job:
-    return Job(
-        name=name,
-        runner=cells[0].device.runner,
-        cells=tuple(cell.id for cell in cells),
-        minutes=JOB_MINUTES + CELL_MINUTES * len(cells),
+def _dollars(choices: Sequence[Choice]) -> float | None:
+    """A price is a whole machine's: its hours are those of one accelerator, of so many."""
+    dear = [choice for choice in choices if choice.hours]
+    if any(choice.cell.device.price_per_hour is None for choice in dear):
+        return None
+    return sum(
+        choice.hours / choice.cell.device.accelerators * (choice.cell.device.price_per_hour or 0.0) for choice in dear
     )

@@ -17,6 +17,9 @@ from matrix.cells import Cell, Record
 ROTATION = 7
 """Nights after which every cell is asked again, whatever has changed or not."""
 
+EARLY = 3
+"""Nights after which a cell may have its turn: of those that were once asked together not all are overdue together."""
+
 GUESS_S = 1800.0
 """What a cell takes of which, and of whose like, nothing is known."""
 
@@ -89,7 +92,7 @@ def choose(
         for cell, past, (why, _), cost, name in zip(cells, pasts, reasons, hours, ids, strict=True)
     ]
     order = sorted(range(len(cells)), key=keys.__getitem__)
-    _give_turns(order, reasons, hours)
+    _give_turns(order, pasts, reasons, hours, today)
     left = math.inf if budget_h is None else budget_h
     found = []
     for index in order:
@@ -101,6 +104,15 @@ def choose(
             sentence += f"; it waits: of {budget_h:g} accelerator-hours {left:.1f} are left, and it takes {cost:.1f}"
         found.append(Choice(cell=cells[index], why=why, sentence=sentence, hours=cost, asked=asked))
     return found
+
+
+def every(cells: Sequence[Cell], known: Mapping[str, Known]) -> list[Choice]:
+    """All of them, whatever is known of them and whatever it costs."""
+    hours = _hours(cells, [known.get(cell.id) for cell in cells])
+    return [
+        Choice(cell=cell, why=Why.ROTATION, sentence="every cell was asked for", hours=cost, asked=True)
+        for cell, cost in zip(cells, hours, strict=True)
+    ]
 
 
 def _hours(cells: Sequence[Cell], pasts: Sequence[Known | None]) -> list[float]:
@@ -162,12 +174,21 @@ def _since_when(cell: Cell, why: Why, past: Known | None) -> dt.date:
     return (cell.model.released if why is Why.NEW_MODEL else cell.release.released) or dt.date.min
 
 
-def _give_turns(order: Sequence[int], reasons: list[tuple[Why, str]], hours: Sequence[float]) -> None:
+def _give_turns(
+    order: Sequence[int],
+    pasts: Sequence[Known | None],
+    reasons: list[tuple[Why, str]],
+    hours: Sequence[float],
+    today: dt.date,
+) -> None:
     """Give those that nothing has happened to their turn: each night a ROTATIONth of all, the longest unasked first."""
     left_h, left = sum(hours) / ROTATION, math.ceil(hours.count(0.0) / ROTATION)
+    ripe = today - dt.timedelta(days=EARLY)
     for index in order:
-        (why, sentence), cost = reasons[index], hours[index]
-        if why in (Why.OVERDUE, Why.UNCHANGED) and (left_h > 0 if cost else left > 0):
+        past, (why, sentence), cost = pasts[index], reasons[index], hours[index]
+        if past is None or past.asked > ripe or why not in (Why.OVERDUE, Why.UNCHANGED):
+            continue
+        if left_h > 0 if cost else left > 0:
             if why is Why.UNCHANGED:
                 reasons[index] = Why.ROTATION, f"its turn: {sentence}"
             left_h -= cost

@@ -27,9 +27,9 @@ from matrix.cells import Cell, FileName, Model, Record
 from matrix.errors import ReadinessError
 from matrix.untrusted import SENTENCE, TEXT, redacted_values, safe
 
-SCHEMA_VERSION = 3
-"""Of the files that are written. 2: no curves in a verdict."""
-READABLE_VERSIONS = (2, 3)
+SCHEMA_VERSION = 4
+"""Of the files that are written. 2: no curves in a verdict; 3: no driver in the provenance."""
+READABLE_VERSIONS = (2, 3, 4)
 
 RESULT_ENDING = ".result.json"
 """Of the file of a result, behind the probe's name."""
@@ -126,6 +126,8 @@ class Provenance(Record, frozen=True, kw_only=True):
     model_digest: str | None
     machine: str
     """Processor, cores, memory, operating system."""
+    driver: str | None = None
+    """Version of the accelerators' driver, where there are any."""
     command: tuple[str, ...] = ()
     """The engine's command line, with the environment and the model named by placeholders."""
     startup_s: float | None = None

@@ -378,6 +378,7 @@ class Session:
             image_digest=server.image_digest if server else None,
             model_digest=source.digest if source else None,
             machine=machine(),
+            driver=preflight.driver(cell.device),
             command=server.command if server else (),
             startup_s=server.startup_s if server else None,
             night=self.options.night,

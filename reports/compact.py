@@ -108,7 +108,7 @@ class _Archive:
         run("CREATE OR REPLACE TABLE held AS FROM incoming LIMIT 0")
         files = self._files(table, month)
         if files:
-            run(f"INSERT INTO held {_newest(table, files, also=f'SEMI JOIN incoming USING ({key})')}")
+            run(f"INSERT INTO held {_newest(self._connection, table, files, also=f'SEMI JOIN incoming USING ({key})')}")
         run("CREATE OR REPLACE TABLE adding AS FROM incoming EXCEPT FROM held")
         counting = f"SELECT count(*), count(*) FILTER (WHERE ({key}) IN (SELECT ({key}) FROM held)) FROM adding"
         ((adding, replaced),) = run(counting).fetchall()
@@ -124,7 +124,7 @@ class _Archive:
             month = place.name.partition("=")[2]
             if month >= f"{self.now:%Y-%m}" or len(files := self._files(table, month)) < 2:
                 continue
-            self._connection.execute(f"CREATE OR REPLACE TABLE whole AS {_newest(table, files)}")
+            self._connection.execute(f"CREATE OR REPLACE TABLE whole AS {_newest(self._connection, table, files)}")
             # Cut short after this, the rows are there twice, which a reader says and the next compaction ends.
             target = place / f"{files[-1].stem.removesuffix(MERGED)}{MERGED}.parquet"
             self._write(table, "whole", target)
@@ -154,7 +154,7 @@ class _Archive:
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(UNFINISHED)
         self._connection.execute(copying(table, source, unfinished))
-        again = f"SELECT {', '.join(TABLES[table])} FROM {reading([unfinished])}"
+        again = f"SELECT {', '.join(TABLES[table])} FROM {reading(self._connection, table, [unfinished])}"
         ((differing,),) = self._connection.execute(
             f"SELECT count(*) FROM ((FROM {source} EXCEPT ALL {again}) UNION ALL ({again} EXCEPT ALL FROM {source}))"
         ).fetchall()
@@ -172,11 +172,11 @@ def copying(table: str, source: str, path: Path) -> str:
     )
 
 
-def _newest(table: str, files: list[Path], also: str = "") -> str:
+def _newest(connection: duckdb.DuckDBPyConnection, table: str, files: list[Path], also: str = "") -> str:
     """The rows of some files, in SQL; of those with the same key that of the newest file."""
     columns, key = ", ".join(TABLES[table]), ", ".join(KEYS[table])
     return (
-        f"SELECT {columns} FROM {reading(files)} {also}"
+        f"SELECT {columns} FROM {reading(connection, table, files)} {also}"
         f" QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY filename DESC) = 1"
     )
 

@@ -89,7 +89,7 @@ class Store:
             run(f"CREATE OR REPLACE VIEW {table} AS FROM fresh_{table}")
             return
         columns, key = ", ".join(TABLES[table]), ", ".join(KEYS[table])
-        run(f"CREATE OR REPLACE VIEW all_{table} AS FROM {reading(files)}")
+        run(f"CREATE OR REPLACE VIEW all_{table} AS FROM {reading(self._connection, table, files)}")
         # A run may lie in two files where a compaction was cut short; the newer file holds.
         run(
             f"CREATE OR REPLACE TABLE doubled AS SELECT {key}, filename FROM all_{table} WHERE run_id IN"
@@ -178,8 +178,15 @@ def load(connection: duckdb.DuckDBPyConnection, name: str, table: str, found: li
         )
 
 
-def reading(files: Sequence[Path]) -> str:
-    """Files of one table as SQL; each row says from which it comes."""
+def reading(connection: duckdb.DuckDBPyConnection, table: str, files: Sequence[Path]) -> str:
+    """Files of one table as SQL; each row says from which it comes. A column that none of them has yet is NULL."""
+    found = {one[0] for one in connection.execute(f"DESCRIBE FROM {_parquet(files)}").fetchall()}
+    lacking = {column: kind for column, kind in TABLES[table].items() if column not in found}
+    more = "".join(f", CAST(NULL AS {kind}) AS {column}" for column, kind in lacking.items())
+    return f"(SELECT *{more} FROM {_parquet(files)})" if more else _parquet(files)
+
+
+def _parquet(files: Sequence[Path]) -> str:
     names = ", ".join(quoted(str(path)) for path in files)
     # The month is the folder's name for whoever reads a part alone; our columns do not hold it.
     return f"read_parquet([{names}], union_by_name = true, filename = true, hive_partitioning = false)"
@@ -198,7 +205,7 @@ def unknown(connection: duckdb.DuckDBPyConnection, path: Path) -> str:
 def damage(connection: duckdb.DuckDBPyConnection, path: Path) -> str:
     """What is wrong with a file when every value of it is read; empty where nothing is."""
     try:
-        connection.execute(f"SELECT bit_xor(hash(COLUMNS(*))) FROM {reading([path])}").fetchall()
+        connection.execute(f"SELECT bit_xor(hash(COLUMNS(*))) FROM {_parquet([path])}").fetchall()
     except duckdb.Error as error:
         return str(error).splitlines()[0]
     return unknown(connection, path)

@@ -6,7 +6,8 @@ import datetime as dt
 from collections.abc import Sequence
 from itertools import groupby
 
-from matrix.plan import Job, Night
+from matrix.jobs import Job
+from matrix.plan import Night
 from reports.collect import Collected
 from reports.grid import FRESH_NIGHTS, Square, age_nights
 from reports.markdown import row
@@ -18,11 +19,21 @@ MARKS = {"right": "🟢", "partly": "🟠", "wrong": "🔴", "grey": "⚪"}
 def plan(night: Night, jobs: Sequence[Job]) -> str:
     """What a night sets out to do, what of it is done already, and what is left out."""
     running = {cell for job in jobs for cell in job.cells}
-    lines = ["## Plan", "", f"Profile `{night.profile}`: {len(running)} cells in {len(jobs)} jobs.", ""]
-    lines += [f"- {job.name}: {', '.join(f'`{cell}`' for cell in job.cells)}" for job in jobs]
+    lines = ["## Plan", "", f"Profile `{night.profile}`: {len(running)} cells in {len(jobs)} jobs. {cost(night)}", ""]
+    for job in jobs:
+        lines += [f"- {job.name}, at most {job.minutes} minutes:"]
+        lines += [f"  - `{cell}`: {night.reasons.get(cell, '')}" for cell in job.cells]
     lines += [f"- measured already in this run of the workflow: `{c}`" for c in night.cells if c not in running]
     lines += [f"- left out: `{cell}`: {reason}" for cell, reason in night.left_out.items()]
     return "\n".join([*lines, ""])
+
+
+def cost(night: Night) -> str:
+    """What a night takes."""
+    hours = f"{len(night.cells)} cells, {night.accelerator_hours:.1f} accelerator-hours"
+    if not night.accelerator_hours:
+        return f"{hours}."
+    return f"{hours}, about ${night.dollars:.0f}." if night.dollars is not None else f"{hours}, at no known price."
 
 
 def collected(done: Collected) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import docker
 import psutil
 
-from matrix.cells import Cell
+from matrix.cells import Cell, Device
 from matrix.errors import Infrastructure
 from runners import cache, daemon
 from runners.images import Ready
@@ -53,6 +53,14 @@ def accelerators(cell: Cell, ids: Sequence[str]) -> None:
                 f"accelerator {name} has {used[name]} MiB in use by somebody else: end it (`readiness reap` removes "
                 "what our broken runs left), or leave the accelerator out with READINESS_ACCELERATORS"
             )
+
+
+def driver(device: Device) -> str | None:
+    """Version of the driver of this machine's NVIDIA accelerators; None for other devices, and where nobody says."""
+    if device.kind != "cuda":
+        return None
+    listed = nvidia_smi("--query-gpu=driver_version", "--format=csv,noheader").split()
+    return listed[0] if listed else None
 
 
 def containers(client: docker.DockerClient, cell: Cell, image: Ready) -> None:

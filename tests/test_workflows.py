@@ -12,7 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from matrix.cells import ScriptSource
-from matrix.plan import MOST_CELLS
+from matrix.jobs import MOST_CELLS
 from probes import tables
 from probes.checkpoints import recipes
 from tests.conftest import ROOT

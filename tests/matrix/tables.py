@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from matrix import load
+from matrix.cells import Cell
+from matrix.load import Matrix
 
 TABLES = {
     "engines.toml": """
@@ -110,3 +116,30 @@ def spoil(folder: Path, file: str, old: str, new: str) -> Path:
 def read(folder: Path) -> load.Matrix:
     """Load a folder with the engines and probes that its tables name."""
     return load.load(folder, engines=ENGINES, probes=PROBES)
+
+
+def many(
+    matrix: Matrix,
+    *,
+    releases: int,
+    models: int,
+    accelerators: int = 0,
+    price: float | None = None,
+    parameters: Sequence[int] = (),
+) -> list[Cell]:
+    """Cells of many releases and models on one device with a runner, release by release."""
+    one = matrix.cells()[0]
+    device = msgspec.structs.replace(
+        one.device, runner=("self-hosted", "gpu"), accelerators=accelerators, price_per_hour=price
+    )
+    sizes = dict(enumerate(parameters))
+    return [
+        msgspec.structs.replace(
+            one,
+            release=msgspec.structs.replace(one.release, version=f"1.{release}", released=dt.date(2026, 1, 1)),
+            model=msgspec.structs.replace(one.model, id=f"model-{model}", parameters_total=sizes.get(model)),
+            device=device,
+        )
+        for release in range(releases)
+        for model in range(models)
+    ]

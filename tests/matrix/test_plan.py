@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from matrix import plan as planning
-from matrix.cells import Cell
 from matrix.errors import WrongInput
 from matrix.load import Matrix
-from matrix.plan import Planned, plan
-from tests.matrix.tables import read, spoil, write
+from matrix.plan import Night, Planned, plan, runnable
+from matrix.priorities import every
+from tests.matrix.tables import many, read, spoil, write
 
 
 @pytest.fixture
@@ -93,44 +93,29 @@ def test_an_expectation_is_for_one_probe(matrix: Matrix) -> None:
 NOON = dt.datetime(2026, 1, 2, 12, tzinfo=dt.UTC)
 
 
-def cells_of(matrix: Matrix, releases: int, models: int) -> list[Cell]:
-    """Cells of many releases and models on one device."""
-    one = matrix.cells()[0]
-    return [
-        msgspec.structs.replace(
-            one,
-            release=msgspec.structs.replace(one.release, version=f"1.{release}"),
-            model=msgspec.structs.replace(one.model, id=f"model-{model}"),
-            device=msgspec.structs.replace(one.device, runner=("self-hosted", "gpu")),
-        )
-        for release in range(releases)
-        for model in range(models)
-    ]
+def night_of(planned: Sequence[Planned]) -> Night:
+    """A night without a past and without a budget."""
+    return planning.night("7", "nightly", planned, every(runnable(planned), {}), planned_at=NOON, longest_s={})
 
 
-def test_cells_of_one_release_and_device_share_a_job_and_none_holds_more_than_it_can_keep(matrix: Matrix) -> None:
-    """An image is fetched as seldom as the artifacts allow; no cell is lost or doubled."""
-    cells = cells_of(matrix, releases=2, models=11)
-    jobs = planning.jobs(cells)
-    assert [(job.name, len(job.cells)) for job in jobs] == [
-        ("fake-1.0 on cpu", 8), ("fake-1.0 on cpu", 3), ("fake-1.1 on cpu", 8), ("fake-1.1 on cpu", 3),
-    ]  # fmt: skip
-    assert [cell for job in jobs for cell in job.cells] == [cell.id for cell in cells]
-    assert jobs[0].runner == ("self-hosted", "gpu")
-    assert jobs[0].minutes > jobs[1].minutes
-
-
-def test_a_night_never_has_more_jobs_than_github_takes_and_says_what_is_left_out(matrix: Matrix) -> None:
-    """256 jobs; the cells of the others are named with the reason."""
-    planned = [Planned(cell=cell) for cell in cells_of(matrix, releases=300, models=1)]
-    night = planning.night("7", "nightly", planned, planned_at=NOON)
-    assert (len(night.cells), len(night.left_out)) == (256, 44)
-    assert len(planning.jobs([one.cell for one in planned if one.cell.id in night.cells])) == 256
-    assert set(night.left_out.values()) == {"over the 256 jobs that one run of a workflow can hold"}
+def test_a_night_never_has_more_jobs_than_four_matrices_take_and_says_what_is_left_out(matrix: Matrix) -> None:
+    """1,024 jobs; the cells of the others are named with the reason."""
+    night = night_of([Planned(cell=cell) for cell in many(matrix, releases=1100, models=1)])
+    assert (len(night.cells), len(night.left_out)) == (1024, 76)
+    assert set(night.left_out.values()) == {"over the 1024 jobs that one night can hold"}
 
 
 def test_a_night_leaves_out_what_a_rule_excludes_and_devices_without_a_runner(matrix: Matrix) -> None:
     """With the reason for each; the other cells run."""
-    reasons = planning.night("7", "quick", plan(matrix, "quick"), planned_at=NOON).left_out
+    reasons = night_of(plan(matrix, "quick")).left_out
     assert reasons["fake-0.0.1__large__cpu__default"] == "too large"
     assert reasons["fake-0.0.1__small__cpu__default"] == "no runner for cpu: devices.toml names no labels"
+
+
+@pytest.mark.parametrize(("price", "dollars"), [(32.0, 32.0), (None, None)])
+def test_a_night_says_what_it_costs(matrix: Matrix, price: float | None, dollars: float | None) -> None:
+    """Two cells that are guessed to take half an hour each on eight accelerators, of a machine with a price."""
+    cells = many(matrix, releases=1, models=2, accelerators=8, price=price)
+    night = night_of([Planned(cell=cell) for cell in cells])
+    assert (night.accelerator_hours, night.dollars) == (8.0, dollars)
+    assert night.reasons == {cell.id: "every cell was asked for" for cell in cells}
