@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROFILE ?= quick
 
-.PHONY: grid test lint setup lock clean microscope bench-costs bench-runners bench-reference bench-verdict bench-mutation bench-faults bench-client bench-history bench-cross-check bench-gpu-speed bench-grid bench-bugs
+.PHONY: grid test lint setup lock clean microscope bench-costs bench-runners bench-reference bench-verdict bench-mutation bench-faults bench-client bench-history bench-cross-check bench-gpu-speed bench-grid bench-bugs bench-plan time-to-ready
 
 grid: setup
 	$(BIN)/readiness run --profile $(PROFILE) --launcher venv
@@ -95,3 +95,7 @@ bench-gpu-speed: setup
 
 clean:
 	rm -rf $(VENV) site junit.xml .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# A plan of 100,000 cells, and sixty nights played under three budgets; writes docs/planning.md.
+bench-plan: setup
+	$(BIN)/python -m tests.benchmarks.planning

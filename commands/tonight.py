@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from matrix import plan as planning
 from matrix.cells import Cell
 from matrix.jobs import Job, jobs
 from matrix.load import Matrix
 from matrix.plan import Night
-from matrix.priorities import Choice, Known, choose, every
+from matrix.priorities import Candidate, choose, every
 from probes.session import Session
 from reports import known, runs
 from reports.store import Store
@@ -25,38 +25,36 @@ def plan_night(
     `budget_h`: accelerator-hours, in the place of what the profile says.
     """
     cells = planning.runnable(session.plan)
-    past = known.known(found, [cell.id for cell in cells])
-    longest_s = {cell: one.longest_s for cell, one in past.items() if one.longest_s is not None}
+    candidates = _candidates(session, cells, found)
+    longest_s = {
+        one.cell.id: one.past.longest_s for one in candidates if one.past is not None and one.past.longest_s is not None
+    }
     made = next((one for one in found.nights if one.night == name), None)
     if made is None:
-        now = dt.datetime.now(dt.UTC)
-        if every_cell:
-            choices = every(cells, past)
-        else:
-            choices = _choices(session, cells, past, known.drivers(found), now.date(), budget_h)
-        profile = session.options.profile
-        made = planning.night(name, profile, session.plan, choices, planned_at=now, longest_s=longest_s)
+        now, profile = dt.datetime.now(dt.UTC), session.matrix.profiles[session.options.profile]
+        limit_h = budget_h if budget_h is not None else profile.accelerator_hours
+        choices = every(candidates) if every_cell else choose(candidates, now.date(), budget_h=limit_h)
+        made = planning.night(name, profile.id, session.plan, choices, planned_at=now, longest_s=longest_s)
     done = runs.answered(found.results("night = ?", [name]), tuple(session.probes))
     wanted = set(made.cells) - done
     return made, jobs([cell for cell in cells if cell.id in wanted], longest_s)
 
 
-def _choices(
-    session: Session,
-    cells: Sequence[Cell],
-    past: Mapping[str, Known],
-    drivers: Mapping[str, str],
-    today: dt.date,
-    budget_h: float | None,
-) -> list[Choice]:
-    if budget_h is None:
-        budget_h = session.matrix.profiles[session.options.profile].accelerator_hours
+def _candidates(session: Session, cells: Sequence[Cell], found: Store) -> list[Candidate]:
+    past = known.known(found, [cell.id for cell in cells])
+    before, drivers = known.before(found, cells), known.drivers(found)
     made_of = {cell.release.id: _made_of(session.matrix, cell) for cell in cells}
-    settings = {
-        cell.id: known.setting(cell, made_of[cell.release.id], drivers.get(cell.device.id), _versions(session, cell))
+    return [
+        Candidate(
+            cell=cell,
+            past=past.get(cell.id),
+            before=before.get(cell.id),
+            setting=known.setting(
+                cell, made_of[cell.release.id], drivers.get(cell.device.id), _versions(session, cell)
+            ),
+        )
         for cell in cells
-    }
-    return choose(cells, past, settings, today, budget_h=budget_h)
+    ]
 
 
 def _versions(session: Session, cell: Cell) -> dict[str, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from statistics import median
 
@@ -16,6 +16,9 @@ from matrix.cells import Cell, Record
 
 ROTATION = 7
 """Nights after which every cell is asked again, whatever has changed or not."""
+
+SHARE_OF_RELEASES = 0.6
+"""Of what new models leave of a budget: so much new releases may take while something is overdue."""
 
 EARLY = 3
 """Nights after which a cell may have its turn: of those that were once asked together not all are overdue together."""
@@ -45,7 +48,7 @@ class Known(Record, frozen=True, kw_only=True):
 class Why(IntEnum):
     """What a cell is asked for, in the order in which a night's budget goes to them."""
 
-    NEW_MODEL = 0
+    NEW_MODEL = 0  # or a new engine, device or config: what no release was asked
     NEW_RELEASE = 1
     OVERDUE = 2
     RED = 3
@@ -53,6 +56,18 @@ class Why(IntEnum):
     UNANSWERED = 5
     ROTATION = 6
     UNCHANGED = 7
+
+
+class Candidate(Record, frozen=True, kw_only=True):
+    """A cell that could be asked, and what is known of it."""
+
+    cell: Cell
+    past: Known | None = None
+    """None: it was never asked."""
+    before: dt.date | None = None
+    """When any release of its engine was last asked the same."""
+    setting: Mapping[str, str] = {}
+    """What it would be measured with tonight, in the names of `Known.setting`."""
 
 
 class Choice(Record, frozen=True, kw_only=True):
@@ -66,96 +81,80 @@ class Choice(Record, frozen=True, kw_only=True):
     asked: bool
 
 
-def choose(
-    cells: Sequence[Cell],
-    known: Mapping[str, Known],
-    settings: Mapping[str, Mapping[str, str]],
-    today: dt.date,
-    *,
-    budget_h: float | None = None,
-) -> list[Choice]:
+def choose(candidates: Sequence[Candidate], today: dt.date, *, budget_h: float | None = None) -> list[Choice]:
     """Decide on every cell, in the order in which the budget of `budget_h` accelerator-hours goes to them.
 
-    `known`: what earlier nights say, `settings`: what a cell would be measured with tonight, both by cell id. A cell
-    that does not fit into what is left waits, and a cheaper one after it may still be asked. One without accelerators
-    costs nothing. None: there is no limit.
+    A cell that does not fit into what is left waits, and a cheaper one after it may still be asked. One without
+    accelerators costs nothing. None: there is no limit.
     """
-    ids = [cell.id for cell in cells]
-    pasts = [known.get(name) for name in ids]
-    models = {cell.model.id for cell, past in zip(cells, pasts, strict=True) if past is not None}
-    reasons = [
-        _reason(cell, past, settings[name], today, models) for cell, past, name in zip(cells, pasts, ids, strict=True)
-    ]
-    hours = _hours(cells, pasts)
+    hours = _hours(candidates)
+    reasons = [_reason(one, today) for one in candidates]
     keys = [
-        (why, _since_when(cell, why, past), cost, name)
-        for cell, past, (why, _), cost, name in zip(cells, pasts, reasons, hours, ids, strict=True)
+        (why, _since_when(one, why), cost, place)
+        for place, (one, (why, _), cost) in enumerate(zip(candidates, reasons, hours, strict=True))
     ]
-    order = sorted(range(len(cells)), key=keys.__getitem__)
-    _give_turns(order, pasts, reasons, hours, today)
+    order = [key[-1] for key in sorted(keys)]
+    _give_turns(order, candidates, reasons, hours, today)
     left = math.inf if budget_h is None else budget_h
+    order = _share(order, [why for why, _ in reasons], hours, left)
     found = []
-    for index in order:
-        (why, sentence), cost = reasons[index], hours[index]
+    for place in order:
+        (why, sentence), cost = reasons[place], hours[place]
         asked = why is not Why.UNCHANGED and cost <= left
         if asked:
             left -= cost
         elif why is not Why.UNCHANGED:
-            sentence += f"; it waits: of {budget_h:g} accelerator-hours {left:.1f} are left, and it takes {cost:.1f}"
-        found.append(Choice(cell=cells[index], why=why, sentence=sentence, hours=cost, asked=asked))
+            sentence = f"{sentence}; it waits, for {cost:.1f} accelerator-hours are more than what is left"
+        found.append(Choice(cell=candidates[place].cell, why=why, sentence=sentence, hours=cost, asked=asked))
     return found
 
 
-def every(cells: Sequence[Cell], known: Mapping[str, Known]) -> list[Choice]:
+def every(candidates: Sequence[Candidate]) -> list[Choice]:
     """All of them, whatever is known of them and whatever it costs."""
-    hours = _hours(cells, [known.get(cell.id) for cell in cells])
     return [
-        Choice(cell=cell, why=Why.ROTATION, sentence="every cell was asked for", hours=cost, asked=True)
-        for cell, cost in zip(cells, hours, strict=True)
+        Choice(cell=one.cell, why=Why.ROTATION, sentence="every cell was asked for", hours=cost, asked=True)
+        for one, cost in zip(candidates, _hours(candidates), strict=True)
     ]
 
 
-def _hours(cells: Sequence[Cell], pasts: Sequence[Known | None]) -> list[float]:
+def _hours(candidates: Sequence[Candidate]) -> list[float]:
     """Accelerator-hours of each cell: its own, else the middle of its model's on the device, else a guess."""
     alike: dict[tuple[str, str], list[float]] = {}
-    for cell, past in zip(cells, pasts, strict=True):
-        if past is not None and past.seconds is not None:
-            alike.setdefault((cell.model.id, cell.device.id), []).append(past.seconds)
+    for one in candidates:
+        if one.past is not None and one.past.seconds is not None:
+            alike.setdefault((one.cell.model.id, one.cell.device.id), []).append(one.past.seconds)
     middle = {place: median(found) for place, found in alike.items()}
-    return [
-        (
-            past.seconds
-            if past is not None and past.seconds is not None
-            else middle.get((cell.model.id, cell.device.id), GUESS_S)
-        )
-        * cell.device.accelerators
-        / 3600
-        for cell, past in zip(cells, pasts, strict=True)
-    ]
+    found = []
+    for one in candidates:
+        took = one.past.seconds if one.past is not None else None
+        if took is None:
+            took = middle.get((one.cell.model.id, one.cell.device.id), GUESS_S)
+        found.append(took * one.cell.device.accelerators / 3600)
+    return found
 
 
-def _reason(
-    cell: Cell, before: Known | None, setting: Mapping[str, str], today: dt.date, models: Container[str]
-) -> tuple[Why, str]:
+def _reason(one: Candidate, today: dt.date) -> tuple[Why, str]:
     """Why a cell would be asked if there were time for everything."""
-    if before is None:
-        if cell.model.id not in models:
-            return Why.NEW_MODEL, f"never asked, and neither was its model{_since(cell.model.released)}"
-        return Why.NEW_RELEASE, f"never asked{_since(cell.release.released)}"
-    age = (today - before.asked).days
+    past = one.past
+    if past is None and one.before is None:
+        return Why.NEW_MODEL, f"the model{_came(one.cell.model.released)} was never asked of this engine"
+    if past is None:
+        released = _came(one.cell.release.released)
+        return Why.NEW_RELEASE, f"the release{released} was never asked; one before it on {one.before}"
+    age = (today - past.asked).days
     if age >= ROTATION:
         return Why.OVERDUE, f"last asked {age} nights ago"
-    if before.red and not before.confirmed:
-        return Why.RED, f"seen red on {before.asked}, and not yet a second time"
-    if before.setting != setting and (moved := changes(before.setting, setting)):
-        return Why.CHANGED, f"since {before.asked} changed: {'; '.join(moved)}"
-    if before.unanswered:
-        return Why.UNANSWERED, f"no answer on {before.asked}"
-    return Why.UNCHANGED, f"unchanged since it was asked on {before.asked}"
+    if past.red and not past.confirmed:
+        return Why.RED, f"seen red on {past.asked}, and not yet a second time"
+    if past.setting != one.setting and (moved := changes(past.setting, one.setting)):
+        return Why.CHANGED, f"since {past.asked} changed: {'; '.join(moved)}"
+    if past.unanswered:
+        return Why.UNANSWERED, f"no answer on {past.asked}"
+    return Why.UNCHANGED, f"unchanged since it was asked on {past.asked}"
 
 
-def _since(released: dt.date | None) -> str:
-    return f", which came on {released}" if released is not None else ""
+def _came(released: dt.date | None) -> str:
+    return f", which came on {released}," if released is not None else ""
 
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -167,16 +166,34 @@ def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _since_when(cell: Cell, why: Why, past: Known | None) -> dt.date:
-    """News go in the order in which they came, all else by how long ago it was asked."""
-    if past is not None:
-        return past.asked
-    return (cell.model.released if why is Why.NEW_MODEL else cell.release.released) or dt.date.min
+def _since_when(one: Candidate, why: Why) -> dt.date:
+    """New models go in the order in which they came, all else by how long ago it was asked, of whichever release."""
+    if one.past is not None:
+        return one.past.asked
+    return (one.cell.model.released if why is Why.NEW_MODEL else one.before) or dt.date.min
+
+
+def _share(order: Sequence[int], whys: Sequence[Why], hours: Sequence[float], budget_h: float) -> list[int]:
+    """Put those new releases behind what is overdue that would take more than their share of what new models leave.
+
+    Engines that come out every few days would else take every night's budget, and the other squares would fade.
+    """
+    by_why = {why: [place for place in order if whys[place] is why] for why in Why}
+    left = budget_h - sum(hours[index] for index in by_why[Why.NEW_MODEL])
+    overdue = sum(hours[index] for index in by_why[Why.OVERDUE])
+    room = max(left - overdue, left * SHARE_OF_RELEASES)
+    first: list[int] = []
+    behind: list[int] = []
+    for index in by_why[Why.NEW_RELEASE]:
+        room -= hours[index]
+        (first if room >= 0 else behind).append(index)
+    news, later = [*by_why[Why.NEW_MODEL], *first], [why for why in Why if why > Why.OVERDUE]
+    return [*news, *by_why[Why.OVERDUE], *behind, *(index for why in later for index in by_why[why])]
 
 
 def _give_turns(
     order: Sequence[int],
-    pasts: Sequence[Known | None],
+    candidates: Sequence[Candidate],
     reasons: list[tuple[Why, str]],
     hours: Sequence[float],
     today: dt.date,
@@ -184,12 +201,12 @@ def _give_turns(
     """Give those that nothing has happened to their turn: each night a ROTATIONth of all, the longest unasked first."""
     left_h, left = sum(hours) / ROTATION, math.ceil(hours.count(0.0) / ROTATION)
     ripe = today - dt.timedelta(days=EARLY)
-    for index in order:
-        past, (why, sentence), cost = pasts[index], reasons[index], hours[index]
+    for place in order:
+        past, (why, sentence), cost = candidates[place].past, reasons[place], hours[place]
         if past is None or past.asked > ripe or why not in (Why.OVERDUE, Why.UNCHANGED):
             continue
         if left_h > 0 if cost else left > 0:
             if why is Why.UNCHANGED:
-                reasons[index] = Why.ROTATION, f"its turn: {sentence}"
+                reasons[place] = Why.ROTATION, f"its turn: {sentence}"
             left_h -= cost
             left -= not cost

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -13,6 +14,7 @@ from matrix.cells import Cell, Record
 from matrix.priorities import Known
 from matrix.results import Status
 from reports import rows
+from reports.questions import SETTLED
 from reports.store import Store
 
 RUNS = 5
@@ -32,6 +34,21 @@ ORDER BY cell_id, moment DESC
 """
 
 _DRIVERS = "SELECT device, arg_max(driver, started_at) AS driver FROM results WHERE driver IS NOT NULL GROUP BY device"
+
+
+_BEFORE = f"""
+SELECT engine, model, device, config, CAST(max(started_at) AS DATE) AS day
+FROM results WHERE status IN ({", ".join("?" * len(SETTLED))}) GROUP BY ALL
+"""
+
+
+def before(store: Store, cells: Iterable[Cell]) -> dict[str, dt.date]:
+    """By cell, the day on which any release of its engine was last asked the same."""
+    asked = {
+        (one["engine"], one["model"], one["device"], one["config"]): one["day"] for one in store.query(_BEFORE, SETTLED)
+    }
+    places = ((cell, (cell.release.engine, cell.model.id, cell.device.id, cell.config.id)) for cell in cells)
+    return {cell.id: asked[place] for cell, place in places if place in asked}
 
 
 def drivers(store: Store) -> dict[str, str]:

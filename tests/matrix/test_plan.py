@@ -12,7 +12,7 @@ from matrix import plan as planning
 from matrix.errors import WrongInput
 from matrix.load import Matrix
 from matrix.plan import Night, Planned, plan, runnable
-from matrix.priorities import every
+from matrix.priorities import Candidate, every
 from tests.matrix.tables import many, read, spoil, write
 
 
@@ -95,7 +95,14 @@ NOON = dt.datetime(2026, 1, 2, 12, tzinfo=dt.UTC)
 
 def night_of(planned: Sequence[Planned]) -> Night:
     """A night without a past and without a budget."""
-    return planning.night("7", "nightly", planned, every(runnable(planned), {}), planned_at=NOON, longest_s={})
+    return planning.night(
+        "7",
+        "nightly",
+        planned,
+        every([Candidate(cell=cell) for cell in runnable(planned)]),
+        planned_at=NOON,
+        longest_s={},
+    )
 
 
 def test_a_night_never_has_more_jobs_than_four_matrices_take_and_says_what_is_left_out(matrix: Matrix) -> None:

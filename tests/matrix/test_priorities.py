@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from matrix.cells import Cell
 from matrix.load import Matrix
-from matrix.priorities import ROTATION, Choice, Known, Why, choose
+from matrix.priorities import ROTATION, Candidate, Choice, Known, Why, choose
 from tests.matrix.tables import many, read, write
 
 TODAY = dt.date(2026, 3, 10)
@@ -30,11 +30,15 @@ def known(nights: int, **more: object) -> Known:
     return msgspec.structs.replace(told, **more)
 
 
+def candidates(cells: Sequence[Cell], past: Mapping[str, Known]) -> list[Candidate]:
+    return [Candidate(cell=cell, past=past.get(cell.id), setting=SETTING) for cell in cells]
+
+
 def chosen(
     cells: Sequence[Cell], past: Mapping[str, Known], budget_h: float | None = None
 ) -> dict[str, tuple[Why, bool, str]]:
     """By model."""
-    found = choose(cells, past, {cell.id: SETTING for cell in cells}, TODAY, budget_h=budget_h)
+    found = choose(candidates(cells, past), TODAY, budget_h=budget_h)
     return {choice.cell.model.id: (choice.why, choice.asked, choice.sentence) for choice in found}
 
 
@@ -48,7 +52,7 @@ def test_every_reason_is_told_in_the_order_in_which_the_budget_goes(matrix: Matr
     past = {cell.id: one for cell, one in zip(cells, pasts, strict=True) if one is not None}
     found = chosen(cells, past)
     assert list(found.values())[:8] == [
-        (Why.NEW_MODEL, True, "never asked, and neither was its model"),
+        (Why.NEW_MODEL, True, "the model was never asked of this engine"),
         (Why.OVERDUE, True, "last asked 7 nights ago"),
         (Why.RED, True, "seen red on 2026-03-09, and not yet a second time"),
         (Why.CHANGED, True, "since 2026-03-09 changed: image: sha256:bb to sha256:aa"),
@@ -63,9 +67,21 @@ def test_every_reason_is_told_in_the_order_in_which_the_budget_goes(matrix: Matr
 def test_a_release_that_a_known_model_never_met_is_a_new_release(matrix: Matrix) -> None:
     """Of the same model another release was asked."""
     first, second = many(matrix, releases=2, models=1)
-    found = choose([first, second], {first.id: known(1)}, {first.id: SETTING, second.id: SETTING}, TODAY)
+    old = Candidate(cell=first, past=known(1), setting=SETTING)
+    found = choose([old, Candidate(cell=second, before=dt.date(2026, 3, 9))], TODAY)
     assert [(one.cell.id, one.why) for one in found if one.asked] == [(second.id, Why.NEW_RELEASE)]
-    assert found[0].sentence == "never asked, which came on 2026-01-01"
+    assert found[0].sentence == ("the release, which came on 2026-01-01, was never asked; one before it on 2026-03-09")
+
+
+def test_new_releases_leave_a_share_to_what_is_overdue(matrix: Matrix) -> None:
+    """Ten hours for twenty cells of an hour, half of them overdue, half of a new release: seven of these go first."""
+    cells = many(matrix, releases=2, models=10, accelerators=1)
+    late, news = cells[:10], cells[10:]
+    past = {cell.id: known(8, seconds=3600.0) for cell in late}
+    new = [Candidate(cell=cell, before=dt.date(2026, 3, 9)) for cell in news]
+    found = choose([*candidates(late, past), *new], TODAY, budget_h=10.0)
+    asked = [one.why for one in found if one.asked]
+    assert (asked.count(Why.NEW_RELEASE), asked.count(Why.OVERDUE)) == (7, 3)
 
 
 def test_a_red_cell_that_two_runs_have_seen_is_as_settled_as_a_green_one(matrix: Matrix) -> None:
@@ -86,7 +102,7 @@ def test_what_does_not_fit_waits_and_says_so_and_something_cheaper_may_go(matrix
     found = chosen(cells, past, budget_h=1.0)
     assert [asked for _, asked, _ in found.values()] == [True, False, True]
     assert found["model-1"][2] == (
-        "last asked 8 nights ago; it waits: of 1 accelerator-hours 0.5 are left, and it takes 2.0"
+        "last asked 8 nights ago; it waits, for 2.0 accelerator-hours are more than what is left"
     )
 
 
@@ -113,10 +129,9 @@ def test_with_enough_of_a_budget_nothing_goes_unasked_for_more_than_seven_nights
         cell.id: Known(asked=TODAY - dt.timedelta(days=age), setting=SETTING, seconds=seconds)
         for cell, age, seconds in zip(cells, ages, took * releases, strict=False)
     }
-    settings = {cell.id: SETTING for cell in cells}
     for number in range(NIGHTS):
         night = TODAY + dt.timedelta(days=number)
-        for choice in choose(cells, past, settings, night):
+        for choice in choose(candidates(cells, past), night):
             if choice.asked:
                 past[choice.cell.id] = Known(asked=night, setting=SETTING, seconds=choice.hours * 3600)
         assert len(past) == len(cells)
@@ -134,7 +149,7 @@ def test_the_budget_is_kept_and_nobody_waits_who_would_fit(
     """What is asked takes no more than there is; what waits takes more than was left."""
     cells = many(matrix, releases=1, models=len(took), accelerators=1)
     past = {cell.id: known(age, seconds=seconds) for cell, age, seconds in zip(cells, ages, took, strict=False) if age}
-    found: list[Choice] = choose(cells, past, {cell.id: SETTING for cell in cells}, TODAY, budget_h=budget_h)
+    found: list[Choice] = choose(candidates(cells, past), TODAY, budget_h=budget_h)
     spent = sum(choice.hours for choice in found if choice.asked)
     assert spent <= budget_h + 1e-9
     waiting = [choice for choice in found if not choice.asked and choice.why is not Why.UNCHANGED]
