@@ -7,6 +7,7 @@ measured is left for its turn, which comes within ROTATION nights.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
@@ -137,10 +138,9 @@ def _reason(one: Candidate, today: dt.date) -> tuple[Why, str]:
     """Why a cell would be asked if there were time for everything."""
     past = one.past
     if past is None and one.before is None:
-        return Why.NEW_MODEL, f"the model{_came(one.cell.model.released)} was never asked of this engine"
+        return Why.NEW_MODEL, _new_model(one.cell.model.released)
     if past is None:
-        released = _came(one.cell.release.released)
-        return Why.NEW_RELEASE, f"the release{released} was never asked; one before it on {one.before}"
+        return Why.NEW_RELEASE, _new_release(one.cell.release.released, one.before)
     age = (today - past.asked).days
     if age >= ROTATION:
         return Why.OVERDUE, f"last asked {age} nights ago"
@@ -150,7 +150,23 @@ def _reason(one: Candidate, today: dt.date) -> tuple[Why, str]:
         return Why.CHANGED, f"since {past.asked} changed: {'; '.join(moved)}"
     if past.unanswered:
         return Why.UNANSWERED, f"no answer on {past.asked}"
-    return Why.UNCHANGED, f"unchanged since it was asked on {past.asked}"
+    return Why.UNCHANGED, _unchanged(past.asked)
+
+
+# Of a hundred thousand cells most share their few days, and writing a date takes longer than deciding on a cell.
+@functools.cache
+def _new_model(released: dt.date | None) -> str:
+    return f"the model{_came(released)} was never asked of this engine"
+
+
+@functools.cache
+def _new_release(released: dt.date | None, before: dt.date | None) -> str:
+    return f"the release{_came(released)} was never asked; one before it on {before}"
+
+
+@functools.cache
+def _unchanged(asked: dt.date) -> str:
+    return f"unchanged since it was asked on {asked}"
 
 
 def _came(released: dt.date | None) -> str:

@@ -202,7 +202,7 @@ def read_result(path: Path) -> Result:
     version = header.get("schema_version")
     if version not in READABLE_VERSIONS:
         raise SchemaError(
-            f"{path}: schema version {version!r}, this program reads {' and '.join(map(str, READABLE_VERSIONS))}: "
+            f"{path}: schema version {version!r}, this program reads {', '.join(map(str, READABLE_VERSIONS))}: "
             "use the program version that wrote it, or run the cell again"
         )
     found = read_json(path, Result)

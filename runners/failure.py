@@ -40,7 +40,15 @@ ENGINES_OWN_WORDS = re.compile(
 )
 """A line in which the engine itself says that something went wrong."""
 
+OUR_SHIM = re.compile(
+    r'^ *File "[^"\n]*/shims/[^"\n]*", line \d+, in .*\n(?:(?! *File ")(?!\w+Error).*\n)*'
+    r"(?:AttributeError|ImportError|ModuleNotFoundError|NameError|TypeError): ",
+    re.M,
+)
+"""An error of a program that does not fit another, raised in a line of ours: what an engine raises ends in its own."""
+
 OUR_DOING = (
+    (OUR_SHIM, "our shim does not fit this release"),
     (re.compile(r"No space left on device"), "the disk is full"),
     (re.compile(r"[Aa]ddress already in use|couldn't bind HTTP server socket"), "the port is taken"),
     (re.compile(r"Cannot allocate memory|std::bad_alloc|^MemoryError", re.M), "the host is out of memory"),

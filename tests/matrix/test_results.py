@@ -64,7 +64,7 @@ def test_another_schema_is_refused_with_advice(version: int | None, tmp_path: Pa
     """The versions are named, and what to do."""
     path = results.write_result(tmp_path, RESULT)
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": version}))
-    with pytest.raises(SchemaError, match=f"schema version {version}, this program reads 2 and 3: use"):
+    with pytest.raises(SchemaError, match=f"schema version {version}, this program reads 2, 3, 4: use"):
         results.read_result(path)
 
 

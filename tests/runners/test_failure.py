@@ -221,3 +221,33 @@ def test_our_own_exceptions_are_called_ours() -> None:
     error = errors.EngineCrashed("it broke")
     error.add_note("the log")
     assert failure.describe(error) == ("it broke", {"log tail": "the log"})
+
+
+SHIM = """Traceback (most recent call last):
+  File "/work/runners/shims/llama_server/serve.py", line 69, in <module>
+    main()
+  File "/work/runners/shims/llama_server/serve.py", line 47, in params_of
+    params.hostnames = [words.host]
+    ^^^^^^^^^^^^^^^^
+"""
+
+
+@pytest.mark.parametrize(
+    ("log", "status"),
+    [
+        (SHIM + "AttributeError: 'CommonParams' object has no attribute 'hostnames'", Status.ERROR),
+        (SHIM + "RuntimeError: failed to load the model", Status.CRASH),
+        (
+            SHIM + '  File "/env/mlx_lm/models/llama.py", line 5, in load\n    it.gone\nAttributeError: no gone',
+            Status.CRASH,
+        ),
+    ],
+    ids=["ours", "the engine's, in C++", "the engine's, in Python"],
+)
+def test_a_shim_that_does_not_fit_a_release_is_ours(log: str, status: Status) -> None:
+    """What an engine raises ends in a line of its own, or is no error of a name or a type."""
+    error = failure.explain_exit(1, log, while_doing="loading")
+    assert failure.status_of(error) is status
+    assert (str(error) == "exited with code 1 while loading: our shim does not fit this release") == (
+        status is Status.ERROR
+    )

@@ -44,7 +44,10 @@ def params_of(words: argparse.Namespace) -> Any:
     params.model.path = words.model
     if words.alias:
         params.model_alias = {words.alias}
-    params.hostnames = [words.host]
+    if hasattr(params, "hostnames"):
+        params.hostnames = [words.host]
+    else:  # before llama.cpp's server listened on several
+        params.hostname = words.host
     params.port = words.port
     params.n_ctx = words.ctx_size
     params.n_parallel = AUTO

@@ -18,10 +18,11 @@ import os
 import sys
 import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from mlx_lm import server
-from mlx_lm.generate import StopSequences, make_text_state_machine
 
 listen_as_published = server._run_http_server
 
@@ -48,24 +49,35 @@ class Generator(server.ResponseGenerator):
     def _tokenize(self, tokenizer: Any, request: Any, args: Any) -> Any:
         if isinstance(request, Fresh):
             self.prompt_cache.trim_to(n_sequences=0)
-        if isinstance(request.prompt, list):
-            return request.prompt, [request.prompt], ["assistant"], "normal", None
-        return super()._tokenize(tokenizer, request, args)
+        if not isinstance(request.prompt, list):
+            return super()._tokenize(tokenizer, request, args)
+        # Of text it also says how the prompt is parted and in which state it ends, in more words with each release.
+        text = server.CompletionRequest(**{**vars(request), "prompt": "a"})
+        _, _, *more = super()._tokenize(tokenizer, text, args)
+        return request.prompt, [request.prompt], *more
 
-    def _make_state_machine(self, model_key: Any, tokenizer: Any, stop_words: list[str] | None) -> Any:
-        if stop_words is None:
-            return StopSequences(), make_text_state_machine(tokenizer)
-        return super()._make_state_machine(model_key, tokenizer, stop_words)
+    def _make_state_machine(self, model_key: Any, tokenizer: Any, stop_words: list[str] | None, **more: Any) -> Any:
+        if stop_words is not None:
+            return super()._make_state_machine(model_key, tokenizer, stop_words, **more)
+        with endless(tokenizer):
+            return super()._make_state_machine((model_key, "endless"), tokenizer, [], **more)
 
-    def _serve_single(self, asked: Any, stream: Any) -> None:
+    def _serve_single(self, asked: Any, *more: Any) -> None:
         # What cannot be batched goes through a loop that looks for the end of text by itself.
-        tokenizer, (*_, args) = self.model_provider.tokenizer, asked
-        ends = tokenizer.eos_token_ids
-        tokenizer.eos_token_ids = ends if args.stop_words is not None else ()
-        try:
-            super()._serve_single(asked, stream)
-        finally:
-            tokenizer.eos_token_ids = ends
+        *_, args = asked
+        with endless(self.model_provider.tokenizer) if args.stop_words is None else nullcontext():
+            super()._serve_single(asked, *more)
+
+
+@contextmanager
+def endless(tokenizer: Any) -> Iterator[None]:
+    """No token ends the text."""
+    ends = tokenizer.eos_token_ids
+    tokenizer.eos_token_ids = ()
+    try:
+        yield
+    finally:
+        tokenizer.eos_token_ids = ends
 
 
 class Handler(server.APIHandler):
