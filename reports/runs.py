@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -61,16 +61,8 @@ class Run(Record, frozen=True, kw_only=True):
         return tuple(file.reason for file in self.unreadable)
 
     def finished(self, probes: Collection[str]) -> set[str]:
-        """Cells that need not be run again: every probe has answered, or cannot since the engine broke before it."""
-        by_cell: dict[str, dict[str, Status]] = {}
-        for result in self.results:
-            by_cell.setdefault(result.cell_id, {})[result.probe] = result.verdict.status
-        return {cell for cell, found in by_cell.items() if set(found) >= set(probes) and _finished(found.values())}
-
-
-def _finished(statuses: Collection[Status]) -> bool:
-    broke = any(status.blames_engine for status in statuses)
-    return all(status.measured or (broke and status is Status.NOTRUN) for status in statuses)
+        """Cells that need not be run again."""
+        return answered(self.results, probes)
 
 
 class Runs(Record, frozen=True, kw_only=True):
@@ -90,13 +82,19 @@ class Runs(Record, frozen=True, kw_only=True):
         return tuple(file.reason for file in (*self.unreadable, *(one for run in self.runs for one in run.unreadable)))
 
 
-def answered(results: Iterable[Result], probes: Collection[str]) -> set[str]:
-    """Cells of which every probe has been asked and has answered, or never can."""
+def answered(results: Sequence[Result], probes: Collection[str]) -> set[str]:
+    """Cells of which every probe has answered, or cannot since the engine broke before it in the same run."""
+    broke = {_launch(result) for result in results if result.verdict.status.blames_engine}
     found: dict[str, set[str]] = {}
     for result in results:
-        if result.verdict.status.measured:
+        status = result.verdict.status
+        if status.measured or (status is Status.NOTRUN and _launch(result) in broke):
             found.setdefault(result.cell_id, set()).add(result.probe)
     return {cell for cell, of_cell in found.items() if of_cell >= set(probes)}
+
+
+def _launch(result: Result) -> tuple[str, str]:
+    return result.provenance.run_id, result.cell_id
 
 
 def read(folder: Path) -> Runs:
