@@ -16,7 +16,7 @@ from matrix.cells import Cell, Record, Release
 from matrix.chronicle import Appearance, Chronicle, Moment, continued
 from matrix.errors import Infrastructure, WrongInput
 from matrix.load import Matrix, did_you_mean
-from matrix.results import read_json, write_json
+from matrix.results import Result, Status, read_json, write_json
 from matrix.untrusted import SENTENCE, plain, safe
 from probes import past, registry
 from probes.provenance import without_places
@@ -129,11 +129,12 @@ class Journey(Record, frozen=True, kw_only=True):
         folder = self.results / chronicle.FOLDER / name
         try:
             inside = past.inside(self.matrix, cells, one, folder / "matrix", PROBES)
-            todo = {cell.id for cell in inside} - self._known({cell.id for cell in inside})
+            asked = {cell.id for cell in inside}
+            todo = asked - self._known(asked)
             _say(f"{name} ({one.released}): {len(todo)} of {len(inside)} cells to ask")
             if todo:
                 past.measure(folder, todo, self.results, self.launcher, self.workers)
-            return ""
+            return "" if self._known(asked) else self._why_nothing(asked)
         except Infrastructure as error:
             _say(f"{name} ({one.released}): {error}")
             return safe(" ".join(without_places(plain(str(error))).split()), SENTENCE)
@@ -144,10 +145,18 @@ class Journey(Record, frozen=True, kw_only=True):
     def _known(self, cells: Collection[str]) -> set[str]:
         """Cells that the probes of today have been asked of."""
         versions = {name: probe.version for name, probe in registry.probes().items()}
+        current = [one for one in self._results(cells) if one.probe_version == versions.get(one.probe)]
+        return runs.answered(current, PROBES)
+
+    def _why_nothing(self, cells: Collection[str]) -> str:
+        """What was in the way of a release of which no cell has answered."""
+        said = [one.verdict.reason for one in self._results(cells) if one.verdict.status is Status.ERROR]
+        return said[-1] if said else "nothing was measured"
+
+    def _results(self, cells: Collection[str]) -> list[Result]:
         with store.opened(self.results) as found:
             marks = ", ".join("?" * len(cells))
-            before = found.results(f"cell_id IN ({marks})", sorted(cells))
-        return runs.answered([one for one in before if one.probe_version == versions.get(one.probe)], PROBES)
+            return found.results(f"cell_id IN ({marks})", sorted(cells))
 
     def _write(self, frame: Frame, moments: Mapping[str, Moment]) -> None:
         ordered = sorted(moments.values(), key=lambda one: (one.released, one.release))

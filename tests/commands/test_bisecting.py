@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,18 +10,6 @@ from typing import Any
 
 import pytest
 
-from runners import lock
-from tests.fake_engine.whole_matrix import numpy_lock
-
-ENGINES = """
-[[release]]
-engine = "fake"
-version = "2.2.0"
-channel = "stable"
-build = "third-party"
-build_note = "2.2.0, which is no engine at all."
-requirements = "requirements/fake.txt"
-"""
 CELL = "fake-2.2.0__pocket__cpu__default"
 SHIFTED = """
 import sys
@@ -30,17 +17,6 @@ from importlib.metadata import version
 print(version("iniconfig"))
 sys.exit(1 if version("iniconfig") >= "1.1.1" else 0)
 """
-
-
-@pytest.fixture
-def history(tables: Path) -> Path:
-    """The fake engine at 2.2.0; its logprobs are shifted from 2.1.0 on."""
-    numpy = re.match(r"\S+", numpy_lock())
-    assert numpy is not None
-    (tables / "requirements" / "fake.in").write_text(f"iniconfig==2.2.0\n{numpy[0]}\n")
-    lock.lock(tables / "requirements" / "fake.in")
-    (tables / "engines.toml").write_text(ENGINES)
-    return tables
 
 
 def bisect(environment: dict[str, str], cwd: Path, *arguments: str | Path, status: int = 0) -> str:
@@ -57,10 +33,10 @@ def outcomes(path: Path) -> dict[str, tuple[str, int]]:
 
 
 def test_the_release_in_which_a_probe_began_to_fail_is_found_by_running_it(
-    environment: dict[str, str], history: Path, tmp_path: Path
+    environment: dict[str, str], released: Path, tmp_path: Path
 ) -> None:
     """Each in an environment of its own; a release without the fault is run twice; asked again, nothing is run."""
-    asked = (CELL, "--probe", "correctness", "--matrix", history)
+    asked = (CELL, "--probe", "correctness", "--matrix", released)
     said = bisect(environment, tmp_path, *asked)
     answer = "2.1.0 (2025-03-19) is the first that shows it, 2.0.0 (2023-01-07) the last without"
     assert answer in said
@@ -71,13 +47,13 @@ def test_the_release_in_which_a_probe_began_to_fail_is_found_by_running_it(
 
 
 def test_a_program_is_run_on_each_release_and_a_crash_of_it_says_nothing(
-    environment: dict[str, str], history: Path, tmp_path: Path
+    environment: dict[str, str], released: Path, tmp_path: Path
 ) -> None:
     """1.1.0 came as a source archive that today's Python does not build: it is named."""
     (tmp_path / "shifted").mkdir()
     program = tmp_path / "shifted" / "repro.py"
     program.write_text(SHIFTED)
-    asked = ("fake-2.2.0", "--repro", program, "--matrix", history)
+    asked = ("fake-2.2.0", "--repro", program, "--matrix", released)
     said = bisect(environment, tmp_path, *asked, "--good", "1.0.1", "--good-runs", "1")
     path = tmp_path / "results" / "bisections" / "fake-2.2.0__shifted.json"
     found = {version: outcome for version, (outcome, _) in outcomes(path).items()}
@@ -103,8 +79,8 @@ def test_a_program_is_run_on_each_release_and_a_crash_of_it_says_nothing(
     ],
 )
 def test_what_cannot_be_searched_is_refused_before_anything_is_run(
-    environment: dict[str, str], history: Path, tmp_path: Path, arguments: tuple[str, ...], said: str
+    environment: dict[str, str], released: Path, tmp_path: Path, arguments: tuple[str, ...], said: str
 ) -> None:
     """Wrong input is one line and exit status 2."""
-    assert said in bisect(environment, tmp_path, *arguments, "--matrix", history, status=2)
+    assert said in bisect(environment, tmp_path, *arguments, "--matrix", released, status=2)
     assert not (tmp_path / "results").exists()
