@@ -36,11 +36,11 @@ class Generator(server.ResponseGenerator):
 
     loaded = threading.Event()
 
-    def _run_generate(self) -> None:
+    def _generate(self) -> None:
         try:
             self.model_provider.load_default()
             self.loaded.set()
-            self._generate()
+            super()._generate()
         except Exception:
             traceback.print_exc()
             sys.stderr.flush()
