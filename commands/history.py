@@ -12,7 +12,7 @@ import typer
 
 from commands.options import MatrixOption, ResultsOption, SelectOption, out, session_options
 from matrix import chronicle
-from matrix.cells import Cell, Record, Release
+from matrix.cells import HISTORY, Cell, Record, Release
 from matrix.chronicle import Appearance, Chronicle, Moment, continued
 from matrix.errors import Infrastructure, WrongInput
 from matrix.load import Matrix, did_you_mean
@@ -46,7 +46,7 @@ def history(
     since: Annotated[str, typer.Option(metavar="DAY", help="Releases from this day (UTC) on.")],
     engines: Annotated[str | None, typer.Option(metavar="NAME,…", help="Only these engines.")] = None,
     select: SelectOption = None,
-    profile: Annotated[str, typer.Option("--profile", help="Whose cells are asked of each release.")] = "history",
+    profile: Annotated[str, typer.Option("--profile", help="Whose cells are asked of each release.")] = HISTORY,
     at_most: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="So many releases of an engine, evenly spread.")
     ] = None,

@@ -23,6 +23,10 @@ OPEN_LICENCES = ("Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0")
 """SPDX names of licences under which weights may be passed on without asking anything of who takes them."""
 
 
+HISTORY = "history"
+"""The profile of runs on past releases: what they find holds from the day of the release on."""
+
+
 REFERENCE = "reference-5.23.0"
 """Where no model says otherwise."""
 

@@ -8,15 +8,12 @@ import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from matrix.cells import Cell
+from matrix.cells import HISTORY, Cell
 from matrix.errors import Infrastructure
 from matrix.load import Matrix
 from probes import tables
 from runners import releases
 from runners.releases import Past
-
-PROFILE = "history"
-"""Of the matrix that is made for a past release."""
 
 STATUSES = (0, 1, 3)
 """Of `readiness run`, when it got through: as expected, an engine failed, something could not be measured."""
@@ -25,7 +22,7 @@ STATUSES = (0, 1, 3)
 def inside(matrix: Matrix, cells: Sequence[Cell], past: Past, folder: Path, probes: Sequence[str]) -> list[Cell]:
     """The same cells, of one engine, on a past release of it, in a matrix that is written into `folder`."""
     release_id = releases.add_release(matrix, cells[0].release, past, folder)
-    releases.choose(folder, PROFILE, [release_id], cells, probes)
+    releases.choose(folder, HISTORY, [release_id], cells, probes)
     wanted = {"__".join((release_id, *cell.id.split("__")[1:])) for cell in cells}
     return [cell for cell in tables.matrix(folder).cells() if cell.id in wanted]
 
@@ -36,7 +33,7 @@ def measure(folder: Path, cells: Collection[str], results: Path, launcher: str, 
     Raises Infrastructure where the run itself did not get through.
     """
     command = [
-        sys.executable, "-m", "readiness", "run", "--matrix", str(folder / "matrix"), "--profile", PROFILE,
+        sys.executable, "-m", "readiness", "run", "--matrix", str(folder / "matrix"), "--profile", HISTORY,
         *(word for cell in sorted(cells) for word in ("--select", cell)), "--launcher", launcher,
         "--results", str(results), "--site", str(folder / "site"), "--junit", str(folder / "junit.xml"),
         "--workers", str(workers),

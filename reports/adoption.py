@@ -6,10 +6,13 @@ import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 
 from matrix.cells import Record
+from matrix.errors import ARCHITECTURE_UNKNOWN
 from matrix.results import Result
+from reports import levels, ready
 from reports.grid import FRESH_NIGHTS, Place, Square, age_nights
 from reports.levels import RIGHT
-from reports.timeline import Step, first_reached
+from reports.ready import State, Tried
+from reports.timeline import Change
 
 SPEED = "D1_output_tokens_per_s"
 """By which engines of one level are told apart: what one user sees."""
@@ -49,25 +52,91 @@ def speed(square: Square) -> float | None:
     return next((number for number in known if number is not None), None)
 
 
+class Measured(Record, frozen=True, kw_only=True):
+    """The best that a release has shown of a model, on any device."""
+
+    release: str
+    released: dt.date
+    """Else the day on which it was first decided."""
+    level: int | None
+    tells: bool
+    """Falling short is the engine's doing: of a build by somebody else only that it lacks the class."""
+
+
+class Days(Record, frozen=True, kw_only=True):
+    """Days until an engine's first release with a level: a number where both bounds are the same, else an interval."""
+
+    at_least: int | None
+    at_most: int | None
+    release: str | None
+    """The first that is known to have it."""
+
+    @property
+    def words(self) -> str:
+        """The number or the interval; `before` where it was there already."""
+        if self.at_least is None and self.at_most is not None and self.at_most <= 0:
+            return "before"
+        return ready.interval(self.at_least, self.at_most)
+
+
+def measured(changes: Iterable[Change]) -> dict[str, dict[str, tuple[Measured, ...]]]:
+    """By model and engine its releases, by their days, from changes in the order of measuring."""
+    found: dict[tuple[str, str, str], dict[Place, dict[tuple[str, str], Change]]] = {}
+    for change in changes:
+        key = (change.place.model, change.place.engine, change.release)
+        at = found.setdefault(key, {}).setdefault(change.place, {})
+        at[change.finding.cell_id, change.finding.probe] = change
+    sorted_out: dict[str, dict[str, tuple[Measured, ...]]] = {}
+    for (model, engine, release), by_place in found.items():
+        of_engine = sorted_out.setdefault(model, {})
+        one = _measured(release, [list(one.values()) for one in by_place.values()])
+        of_engine[engine] = tuple(sorted((*of_engine.get(engine, ()), one), key=lambda one: one.released))
+    return sorted_out
+
+
+def _measured(release: str, by_place: Sequence[Sequence[Change]]) -> Measured:
+    every = [change for changes in by_place for change in changes]
+    found = [levels.level([change.finding for change in changes])[0] for changes in by_place]
+    lacks = any(change.finding.reason.startswith(ARCHITECTURE_UNKNOWN) for change in every)
+    return Measured(
+        release=release,
+        released=every[0].released or min(change.day for change in every),
+        level=max((level for level in found if level is not None), default=None),
+        tells=lacks or any(change.build == "official" for change in every),
+    )
+
+
 def days_to_levels(
-    released: dt.date | None, timelines: Mapping[Place, Sequence[Step]], model: str
-) -> dict[str, dict[int, int]]:
-    """Days from a model's release until each engine first reached each level, on any device and channel.
+    since: dt.date | None, by_engine: Mapping[str, Sequence[Measured]], today: dt.date
+) -> dict[str, dict[int, Days]]:
+    """Days from a day until each engine's first release with each level that one of them has.
 
-    Empty where the day of release is not known. A level that was reached before the release took no days: a lab may
-    test its checkpoint with an engine in private.
+    Empty where that day is not known. Negative: the engine had it before.
     """
-    if released is None:
+    if since is None:
         return {}
-    by_engine: dict[str, list[Step]] = {}
-    for place, steps in timelines.items():
-        if place.model == model:
-            by_engine.setdefault(place.engine, []).extend(steps)
-    return {engine: _days(released, steps) for engine, steps in sorted(by_engine.items())}
+    found = {engine: _days(since, releases, today) for engine, releases in sorted(by_engine.items())}
+    return {engine: days for engine, days in found.items() if days}
 
 
-def _days(released: dt.date, steps: Iterable[Step]) -> dict[int, int]:
-    return {level: max((day - released).days, 0) for level, day in first_reached(steps).items()}
+def _days(since: dt.date, releases: Sequence[Measured], today: dt.date) -> dict[int, Days]:
+    best = max((one.level for one in releases if one.level is not None), default=-1)
+    return {level: _days_to(level, since, releases, today) for level in range(best + 1)}
+
+
+def _days_to(level: int, since: dt.date, releases: Sequence[Measured], today: dt.date) -> Days:
+    tried = [Tried(release=one.release, released=one.released, state=_state(one, level)) for one in releases]
+    known = ready.span(tried, today)
+    low, high = ready.bounds(known, since)
+    return Days(at_least=low, at_most=high, release=known.release)
+
+
+def _state(one: Measured, level: int) -> State:
+    if one.level is None:
+        return "unknown"
+    if one.level >= level:
+        return "right"
+    return "short" if one.tells else "unknown"
 
 
 def decided_share(squares: Sequence[Square]) -> float | None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from matrix.cells import Record
+from matrix.cells import HISTORY, Record
 from matrix.results import Result, Status
 from reports import rows
 from reports.adoption import SPEED
@@ -62,11 +62,13 @@ WITH marked AS ({_MARKED}), changed AS (
     SELECT run_id, cell_id, probe FROM marked WHERE settles
     QUALIFY said IS DISTINCT FROM lag(said) OVER (PARTITION BY hash(cell_id, probe) ORDER BY started_at)
 )
-SELECT device, model, engine, channel, version, cell_id, probe, started_at, status, reason, answered, compared,
+SELECT device, model, engine, channel, version, build, cell_id, probe, status, reason, answered, compared,
     TRY_CAST(cell ->> '$.release.released' AS DATE) AS released,
+    CASE WHEN profile = '{HISTORY}' THEN coalesce(released, CAST(started_at AS DATE))
+        ELSE CAST(started_at AS DATE) END AS day,
     coalesce(TRY_CAST(cell ->> '$.config.speed_counts' AS BOOLEAN), false) AS speed_counts,
     coalesce(TRY_CAST(cell ->> '$.device.speed_judged' AS BOOLEAN), true) AS speed_judged
-FROM results JOIN changed USING (run_id, cell_id, probe) ORDER BY started_at, cell_id, run_id
+FROM results JOIN changed USING (run_id, cell_id, probe) ORDER BY day, started_at, cell_id, run_id
 """
 
 _CAME = f"""
@@ -113,13 +115,14 @@ def standing(store: Store) -> list[Standing]:
 
 
 def changes(store: Store) -> list[Change]:
-    """Every result that settled other than the one before it, in the order of measuring."""
+    """Every result that settled other than the one before it, in the order of days, and of measuring."""
     return [
         Change(
             place=Place(device=one["device"], model=one["model"], engine=one["engine"], channel=one["channel"]),
             release=f"{one['engine']}-{one['version']}",
             released=one["released"],
-            day=one["started_at"].date(),
+            day=one["day"],
+            build=one["build"],
             finding=Finding(
                 cell_id=one["cell_id"],
                 probe=one["probe"],

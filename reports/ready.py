@@ -57,10 +57,15 @@ def span(tried: Sequence[Tried], until: dt.date) -> Span:
     )
 
 
-def days(found: Span, since: dt.date) -> str:
-    """Days from a day to it: `12`, `12 to 40`, `at most 40`, `more than 40`, or `not known`."""
+def bounds(found: Span, since: dt.date) -> tuple[int | None, int | None]:
+    """Days from a day to the bounds."""
     low = None if found.earliest is None else (found.earliest - since).days
     high = None if found.latest is None else (found.latest - since).days
+    return low, high
+
+
+def interval(low: int | None, high: int | None) -> str:
+    """`12`, `12 to 40`, `at most 40`, `at least 40`, or `not known`."""
     if low is None and high is None:
         return "not known"
     if low is None:

@@ -35,12 +35,17 @@ class Wait(Record, frozen=True, kw_only=True):
     @property
     def days(self) -> str:
         """From its first appearance."""
-        return ready.days(self.span, self.came.released)
+        return ready.interval(*ready.bounds(self.span, self.came.released))
 
 
 def waits(grid: Grid, known: Chronicles) -> list[Wait]:
-    """Every tiny checkpoint whose class has a day, on every engine with a chronicle."""
+    """Every tiny checkpoint whose class has a day, on every engine with a chronicle.
+
+    A release of which none is right tells nothing of the engine: this project's file does not fit it.
+    """
     squares = {(square.place.model, square.release): square for square in microscope.squares_of(grid)}
+    telling = {release for (_, release), square in squares.items() if microscope.kind(square) == "right"}
+    squares = {place: square for place, square in squares.items() if place[1] in telling}
     architectures = {model: square.results[0].cell.model.architecture for (model, _), square in squares.items()}
     return [
         _wait(chronicle, model, known.appearances[name], squares)

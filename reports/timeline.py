@@ -18,7 +18,8 @@ class Change(Record, frozen=True, kw_only=True):
     release: str
     released: dt.date | None
     day: dt.date
-    """UTC."""
+    """UTC: on which it was measured; of what the time machine has measured, that of the release."""
+    build: str = "official"
     finding: Finding
 
 
@@ -33,7 +34,7 @@ class Step(Record, frozen=True, kw_only=True):
 
 
 def timelines(changes: Iterable[Change]) -> dict[Place, tuple[Step, ...]]:
-    """The steps of every square, oldest first, from changes in the order of measuring.
+    """The steps of every square, oldest first, from changes in the order of their days.
 
     A day counts as it ended: probes of one night answer one after another. A release that is newer than the one shown
     takes its place from the day on which it was first decided, and an older one that is measured again changes nothing.
@@ -87,12 +88,3 @@ def _shown(step: Step) -> tuple[str, int | None, str]:
 def on(steps: Sequence[Step], day: dt.date) -> Step | None:
     """What a square showed at the end of a day; None before it was first decided."""
     return next((step for step in reversed(steps) if step.day <= day), None)
-
-
-def first_reached(steps: Iterable[Step]) -> dict[int, dt.date]:
-    """The first day of each level, from 0 on: one that reached a level has reached all below it."""
-    found: dict[int, dt.date] = {}
-    for step in sorted(steps, key=lambda step: step.day):
-        for reached in range((step.level if step.level is not None else -1) + 1):
-            found.setdefault(reached, step.day)
-    return found

@@ -7,12 +7,13 @@ from typing import Literal
 
 from matrix.cells import Record
 from matrix.results import Result, Status
+from reports.adoption import Days
 from reports.nights import Brought
 from reports.proofs import FaultCoverage, MutationScore, VerdictPower
 from reports.speeds import Changed
 from reports.timeline import Step
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Of grid.json and of cells' files. 2: squares are an engine's channel, models are described, steps are told."""
 
 
@@ -74,8 +75,10 @@ class ModelFile(Record, frozen=True, kw_only=True):
     context_length: int
     dtype: str
     page: str
-    days_to_levels: dict[str, dict[int, int]]
-    """By engine: days from the release to each level that it reached."""
+    days_since: str
+    """From what its days to levels count: its release, or that of its class in transformers."""
+    days_to_levels: dict[str, dict[int, Days]]
+    """By engine: days from then until its first release with each level that one of them has."""
 
 
 class GridFile(Record, frozen=True, kw_only=True):

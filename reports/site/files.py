@@ -71,5 +71,6 @@ def _model_file(shown: Gathered, name: str) -> ModelFile:
         context_length=model.context_length,
         dtype=model.dtype,
         page=f"models/{name}.html",
-        days_to_levels=adoption.days_to_levels(model.released, shown.timelines, name),
+        days_since=shown.counted_from(name),
+        days_to_levels=shown.days_to_levels(name),
     )

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 from matrix.bisection import Bisection
 from matrix.cells import Model, Record
+from matrix.chronicle import Appearance
 from matrix.results import Result
-from reports import nights, questions, searches, speeds
+from reports import adoption, chronicles, nights, questions, searches, speeds
+from reports.adoption import Days, Measured
 from reports.grid import Grid, Place, grid
 from reports.nights import Brought
 from reports.questions import AboutCell, Past
@@ -48,6 +50,10 @@ class Gathered(Record, frozen=True, kw_only=True):
     """What was searched of faults."""
     about: dict[tuple[str, str], AboutCell]
     """By run and cell."""
+    measured: dict[str, dict[str, tuple[Measured, ...]]]
+    """By model and engine: what each release has shown."""
+    appearances: dict[str, Appearance]
+    """By architecture: when its class came to transformers."""
 
     @property
     def today(self) -> dt.date:
@@ -71,6 +77,21 @@ class Gathered(Record, frozen=True, kw_only=True):
         if newest is not None and newest.missing and newest.came:
             said.insert(0, f"Did not report in the night of {newest.day}: {', '.join(newest.missing)}")
         return said
+
+    def counted_from(self, model: str) -> str:
+        """From what the days of a model to its levels count, in words; empty where nobody knows."""
+        found = self.models[model]
+        if found.released is not None:
+            return f"its release on {found.released}"
+        came = self.appearances.get(found.architecture)
+        return "" if came is None else f"{came.released}, when its class came with transformers {came.version}"
+
+    def days_to_levels(self, model: str) -> dict[str, dict[int, Days]]:
+        """By engine and level."""
+        found = self.models[model]
+        came = self.appearances.get(found.architecture)
+        since = found.released or (came.released if came is not None else None)
+        return adoption.days_to_levels(since, self.measured.get(model, {}), self.today)
 
     def by_cell(self) -> dict[str, list[Standing]]:
         """What stands, cell by cell."""
@@ -96,7 +117,8 @@ def gather(store: Store, *, made_at: dt.datetime) -> Gathered:
     today = made_at.astimezone(dt.UTC).date()
     since, recent = (today - dt.timedelta(days=days) for days in (HISTORY_DAYS, nights.SHOWN + 1))
     standings, searched = questions.standing(store), searches.read(store.folder)
-    found, steps = grid(standings), timelines(questions.changes(store))
+    changes, known = questions.changes(store), chronicles.read(store.folder)
+    found, steps = grid(standings), timelines(changes)
     newest = [one.later or one.result for one in standings]
     launches = {(one.provenance.run_id, one.cell_id) for one in newest}
     launches |= {(one.result.provenance.run_id, one.result.cell_id) for one in standings}
@@ -110,10 +132,12 @@ def gather(store: Store, *, made_at: dt.datetime) -> Gathered:
         nights=tuple(nights.last(store.nights, questions.came(store, recent), today)),
         speed_changes=tuple(speeds.changed(measured(store, since))),
         left_out=dict(store.nights[-1].left_out) if store.nights else {},
-        problems=(*store.problems, *searched.problems),
+        problems=(*store.problems, *searched.problems, *known.problems),
         past=questions.past(store, since),
         bisections=searched.bisections,
         about=questions.about_cells(store, launches),
+        measured=adoption.measured(changes),
+        appearances=known.appearances,
     )
 
 

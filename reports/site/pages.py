@@ -96,7 +96,7 @@ def models(shown: Gathered, environment: Environment) -> Files:
             environment, "model.html.j2", root="../", here="", model=model, facts=views.facts(model), levels=LEVELS,
             choices={device: _choice(pairs, device, shown.today) for device in devices},
             squares=[(words, _strip(shown, square.place, words)) for square, words in pairs],
-            nights=views.STRIP_NIGHTS, days=adoption.days_to_levels(model.released, shown.timelines, name),
+            nights=views.STRIP_NIGHTS, days=shown.days_to_levels(name), days_since=shown.counted_from(name),
         )  # fmt: skip
 
 

@@ -7,11 +7,13 @@ import datetime as dt
 import msgspec
 import pytest
 
+from matrix.errors import ARCHITECTURE_UNKNOWN
 from matrix.results import Result, Status
-from reports.adoption import choice, days_to_levels, decided_share
+from reports.adoption import choice, days_to_levels, decided_share, measured
 from reports.grid import Place, Square, grid
+from reports.levels import Finding
 from reports.standing import standing
-from reports.timeline import Step
+from reports.timeline import Change
 from tests.reports.samples import cell, result, whole_cell
 
 TODAY = dt.date(2026, 1, 2)
@@ -59,27 +61,55 @@ def test_what_nobody_has_asked_for_nights_comes_last() -> None:
     assert chosen(engine("old", 99.0, nights_ago=3), engine("new", 1.0)) == ("old", 99.0)
 
 
-def step(day: int, level: int | None) -> Step:
-    return Step(day=dt.date(2026, 1, day), release="x", level=level, colour="right", blocked_by="")
+def change(
+    release: str, released: int | None, status: Status = Status.PASS, *, build: str = "official", device: str = "cpu",
+    reason: str = "",
+) -> Change:  # fmt: skip
+    """Measured on the ninth of January, whenever it was released."""
+    engine = release.partition("-")[0]
+    return Change(
+        place=Place(device=device, model="small", engine=engine, channel="stable"),
+        release=release,
+        released=None if released is None else dt.date(2026, 1, released),
+        day=dt.date(2026, 1, 9),
+        build=build,
+        finding=Finding(
+            cell_id=f"{release}__small__{device}__default", probe="loading", status=status, reason=reason,
+            answered=status is Status.PASS,
+        ),
+    )  # fmt: skip
 
 
-def at(name: str, model: str = "small", device: str = "cpu") -> Place:
-    return Place(device=device, model=model, engine=name, channel="stable")
+def words(changes: list[Change]) -> dict[str, dict[int, str]]:
+    found = days_to_levels(dt.date(2026, 1, 2), measured(changes)["small"], dt.date(2026, 1, 10))
+    return {engine: {level: days.words for level, days in by_level.items()} for engine, by_level in found.items()}
 
 
-def test_days_to_a_level_count_from_the_release_on_whatever_device_was_first() -> None:
-    """One that reached it before took none; a level nobody reached is not there."""
-    timelines = {
-        at("alpha"): (step(3, 1), step(5, 3)),
-        at("alpha", device="gpu"): (step(4, 2), step(9, 4)),
-        at("beta"): (step(1, 0),),
-        at("beta", model="other"): (step(1, 5),),
-    }
-    assert days_to_levels(dt.date(2026, 1, 2), timelines, "small") == {
-        "alpha": {0: 1, 1: 1, 2: 2, 3: 3, 4: 7},
-        "beta": {0: 0},
-    }
-    assert days_to_levels(None, timelines, "small") == {}
+def test_days_to_a_level_count_to_the_day_of_the_release_that_has_it() -> None:
+    """Whenever it was measured; exact where the release before it fell short, and on whatever device was first."""
+    lacks = f"{ARCHITECTURE_UNKNOWN}: small"
+    assert words([
+        change("alpha-2", 5), change("alpha-1", 3, Status.FAIL, reason=lacks), change("alpha-1", 3, device="gpu"),
+        change("beta-2", 6), change("beta-1", 4, Status.FAIL, reason=lacks),
+        change("gamma-1", None),
+    ]) == {
+        "alpha": {0: "at most 1", 1: "at most 1"},
+        "beta": {0: "at most 2", 1: "4"},
+        "gamma": {0: "at most 7", 1: "at most 7"},
+    }  # fmt: skip
+
+
+def test_what_somebody_elses_build_breaks_is_not_known_of_the_engine() -> None:
+    """Only that it lacks a class is."""
+    broken = [change("alpha-1", 3, Status.CRASH, build="third-party"), change("alpha-2", 5, build="third-party")]
+    assert words(broken)["alpha"][1] == "at most 3"
+    official = [change("alpha-1", 3, Status.CRASH), change("alpha-2", 5)]
+    assert words(official)["alpha"][1] == "3"
+
+
+def test_days_are_counted_from_nothing_where_nobody_knows_from_what() -> None:
+    """A model without a day of release."""
+    assert days_to_levels(None, measured([change("alpha-1", 3)])["small"], dt.date(2026, 1, 10)) == {}
 
 
 @pytest.mark.parametrize(("loading", "share"), [(Status.PASS, 1.0), (Status.ERROR, 0.5), (Status.CRASH, 1.0)])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.ready import Span, State, Tried, days, span
+from reports.ready import Span, State, Tried, bounds, interval, span
 
 FIRST = dt.date(2026, 1, 1)
 CAME = dt.date(2025, 12, 22)
@@ -46,12 +46,12 @@ def found(told: str) -> Span:
 )
 def test_days_are_as_sharp_as_the_releases_let_them_be(told: str, said: str) -> None:
     """From a day ten days before the first release: + right, x falls short, ? nobody knows."""
-    assert days(found(told), CAME) == said
+    assert interval(*bounds(found(told), CAME)) == said
 
 
 def test_an_engine_may_have_it_before_the_day_that_is_counted_from() -> None:
     """Days are negative then."""
-    assert days(found("x+"), day(3)) == "-20"
+    assert interval(*bounds(found("x+"), day(3))) == "-20"
 
 
 def test_what_is_lost_again_is_named() -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import msgspec
 
-from matrix.cells import Cell
+from matrix.cells import HISTORY, Cell
 from matrix.results import Result, Status, write_result
 from reports import questions, store
-from reports.timeline import Step, first_reached, on, timelines
+from reports.timeline import Step, on, timelines
 from tests.reports.samples import cell, result, whole_cell
 
 RELEASED = msgspec.structs.replace(cell().release, released=dt.date(2026, 1, 1))
@@ -85,11 +85,25 @@ def test_a_square_of_which_nothing_was_ever_decided_has_no_steps(tmp_path: Path)
     assert steps(tmp_path, [result("loading", Status.SKIP, of=FIRST)]) == ()
 
 
-def test_what_a_square_showed_on_a_day_and_when_each_level_was_first_reached(tmp_path: Path) -> None:
-    """Whoever reached level 3 has reached those below it; losing it again does not take the day away."""
+def test_what_a_square_showed_on_a_day(tmp_path: Path) -> None:
+    """Nothing before it was first decided; after its last change what that left."""
     found = steps(tmp_path, [result("loading", of=FIRST)], whole_cell(FIRST), wrong())
     assert on(found, dt.date(2026, 1, 1)) is None
     shown = [on(found, dt.date(2026, 1, day)) for day in (2, 3, 9)]
     assert [step.level for step in shown if step is not None] == [1, 3, 2]
-    second, third = dt.date(2026, 1, 2), dt.date(2026, 1, 3)
-    assert first_reached(found) == {0: second, 1: second, 2: third, 3: third}
+
+
+def test_what_the_time_machine_finds_counts_from_the_day_of_the_release(tmp_path: Path) -> None:
+    """An old release that is asked long after a newer one shows what the square would have shown then."""
+    newer = msgspec.structs.replace(FIRST, release=msgspec.structs.replace(FIRST.release, released=dt.date(2026, 1, 1)))
+    old = msgspec.structs.replace(
+        FIRST, release=msgspec.structs.replace(FIRST.release, version="0.9", released=dt.date(2025, 12, 1))
+    )
+    past = [
+        msgspec.structs.replace(one, provenance=msgspec.structs.replace(one.provenance, profile=HISTORY))
+        for one in whole_cell(old, correctness=Status.FAIL)
+    ]
+    found = steps(tmp_path, whole_cell(newer), past)
+    assert [(step.day, step.release, step.level) for step in found] == [
+        (dt.date(2025, 12, 1), "alpha-0.9", 2), (dt.date(2026, 1, 2), "alpha-1.0", 3),
+    ]  # fmt: skip

@@ -14,6 +14,7 @@ import pytest
 
 from matrix.results import Result
 from reports import compact, store
+from reports.adoption import Days
 from reports.site.documents import CellFile, GridFile
 from tests.browsing import Site
 from tests.reports.site.nights import NOW, a_week, publish
@@ -47,8 +48,9 @@ def test_grid_json_has_every_square_its_history_and_what_it_cost(site: Site) -> 
     assert (broken.level, broken.colour, broken.known, broken.stale) == (2, "wrong", False, False)
     assert (broken.minutes, broken.output_tokens_per_s) == (3.0, 31.5)
     assert broken.usd == pytest.approx(0.1)
-    assert found.models["good-0.6b"].days_to_levels == {name: dict.fromkeys(range(4), 3) for name in ("alpha", "beta")}
-    assert found.models["odd-4b"].days_to_levels == {"beta": dict.fromkeys(range(3), 1)}
+    earlier = Days(at_least=None, at_most=-38, release="beta-1.0")
+    assert found.models["odd-4b"].days_to_levels == {"beta": dict.fromkeys(range(3), earlier)}
+    assert found.models["odd-4b"].days_since == "its release on 2026-01-08"
     assert found.decided_share == 1.0
     for page in (*broken.cells.values(), found.models["odd-4b"].page):
         assert (site.folder / page).is_file()
