@@ -9,13 +9,14 @@ from itertools import groupby
 import msgspec
 
 from matrix.cells import Record
+from matrix.priorities import ROTATION
 from matrix.results import Result, Status
 from reports import levels
 from reports.levels import LEVELS, READY, finding
 from reports.standing import Standing
 
-FRESH_NIGHTS = 3
-"""A square older than this fades."""
+FRESH_NIGHTS = ROTATION
+"""A square older than this fades: its turn has come, and it was not asked."""
 
 
 class Place(Record, frozen=True, kw_only=True):

@@ -72,7 +72,7 @@ class Gathered(Record, frozen=True, kw_only=True):
         """What a reader must know before believing the squares."""
         said = [f"Not readable: {problem}" for problem in gathered(self.problems)]
         newest = next((night for night in self.nights if night.planned is not None), None)
-        if newest is not None and not newest.decided:
+        if newest is not None and newest.planned and not newest.decided:
             said.insert(0, f"The night of {newest.day} decided nothing; the squares are older. ({newest.sentence})")
         if newest is not None and newest.missing and newest.came:
             said.insert(0, f"Did not report in the night of {newest.day}: {', '.join(newest.missing)}")

@@ -94,7 +94,7 @@ class Stage:
         return target
 
     def play(
-        self, workflow: Path, run_id: str, attempt: int = 1, inputs: Mapping[str, str] | None = None,
+        self, workflow: Path, run_id: str, attempt: int = 1, inputs: Mapping[str, object] | None = None,
         trouble: Mapping[str, Trouble] | None = None, only: Collection[str] = (),
     ) -> Attempt:  # fmt: skip
         """Play all jobs in order, or `only` some.
@@ -102,43 +102,66 @@ class Stage:
         `trouble` befalls the step that runs cells, by the displayed name of its job.
         """
         self._plays += 1
-        document = YAML(typ="safe").load(workflow.read_text())
-        github = {
-            "run_id": run_id,
-            "run_attempt": attempt,
-            "token": "job-token",
-            "event_name": "schedule",
-            "ref_name": "main",
-            "event": {"repository": {"default_branch": "main"}},
+        document = _read(workflow)
+        context = {
+            "github": {
+                "run_id": run_id,
+                "run_attempt": attempt,
+                "token": "job-token",
+                "event_name": "schedule",
+                "ref_name": "main",
+                "event": {"repository": {"default_branch": "main"}},
+            },
+            "inputs": dict(inputs or {}),
+            "vars": {},
+            "secrets": self.secrets,
+            "runner": {"environment": "self-hosted"},  # so that nothing here is cleared away for room
         }
+        place = self.folder / f"play-{self._plays}"
+        with serving(self.github) as api_url:
+            return self._play(_Play(document, context, place, api_url, trouble or {}, only))
+
+    def _play(self, play: _Play) -> Attempt:
         played = Attempt()
         needs: dict[str, dict[str, Any]] = {}
-        with serving(self.github) as api_url:
-            for key, job in document["jobs"].items():
-                if only and key not in only:
-                    continue
-                wanted = [job["needs"]] if isinstance(job.get("needs"), str) else job.get("needs", [])
-                known = {name: needs[name] for name in wanted}
-                context = {
-                    "github": github,
-                    "needs": known,
-                    "inputs": dict(inputs or {}),
-                    "vars": {},
-                    "secrets": self.secrets,
-                    "runner": {"environment": "self-hosted"},  # so that nothing here is cleared away for room
-                }
-                good = all(one["result"] == "success" for one in known.values())
-                jobs: list[Job] = []
-                if holds(job.get("if"), context | _status(good)):
-                    for number, matrix in enumerate(_matrix(job, context)):
-                        place = self.folder / f"play-{self._plays}" / f"{key}-{number}"
-                        playing = _Playing(self, document, job, context | {"matrix": matrix}, place, api_url)
-                        jobs.append(playing.play(trouble or {}))
-                for one in jobs:
-                    played.jobs[one.name] = one
-                outputs = jobs[-1].outputs if jobs else {}
-                needs[key] = {"result": _together(jobs), "outputs": outputs}
+        for key, job in play.document["jobs"].items():
+            if play.only and key not in play.only:
+                continue
+            wanted = [job["needs"]] if isinstance(job.get("needs"), str) else job.get("needs", [])
+            context = play.context | {"needs": {name: needs[name] for name in wanted}}
+            good = all(needs[name]["result"] == "success" for name in wanted)
+            jobs: list[Job] = []
+            if holds(job.get("if"), context | _status(good)):
+                for number, matrix in enumerate(_matrix(job, context)):
+                    jobs += self._jobs(play, job, context | {"matrix": matrix}, play.place / f"{key}-{number}")
+            played.jobs |= {one.name: one for one in jobs}
+            needs[key] = {"result": _together(jobs), "outputs": jobs[-1].outputs if jobs else {}}
         return played
+
+    def _jobs(self, play: _Play, job: Mapping[str, Any], context: dict[str, Any], place: Path) -> list[Job]:
+        """What came of one job: of a called workflow those of that, which knows nothing but its inputs."""
+        if "uses" not in job:
+            return [_Playing(self, play.document, job, context, place, play.api_url).play(play.trouble)]
+        given = {name: rendered(value, context) for name, value in job["with"].items()}
+        inner = context | {"inputs": given, "secrets": {}, "needs": {}}
+        called = _Play(_read(ROOT / job["uses"]), inner, place, play.api_url, play.trouble, ())
+        return list(self._play(called).jobs.values())
+
+
+@dataclass
+class _Play:
+    """One workflow that is being played."""
+
+    document: Mapping[str, Any]
+    context: dict[str, Any]
+    place: Path
+    api_url: str
+    trouble: Mapping[str, Trouble]
+    only: Collection[str]
+
+
+def _read(workflow: Path) -> Mapping[str, Any]:
+    return dict(YAML(typ="safe").load(workflow.read_text()))
 
 
 def _status(good: bool, cancelled: bool = False) -> dict[str, Callable[[], bool]]:

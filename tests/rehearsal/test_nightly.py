@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,9 @@ speed_repeats = 2
 shapes = [{ id = "D1", prompt_tokens = 32, output_tokens = 8 }]
 """
 """A real engine decodes some ten tokens a second on a small machine; what is rehearsed here is the loop around it."""
+
+EVERY: Mapping[str, object] = {"every_cell": True}
+"""Started by hand for what is unchanged too."""
 
 CELLS = ("fake-0.0.1__pocket__cpu__default", "fake-0.0.2__pocket__cpu__default")
 
@@ -133,6 +137,18 @@ def test_a_fork_is_green_on_its_first_night(stage: Stage) -> None:
     assert not [path for path in left if TOKEN.encode() in path.read_bytes()]
 
 
+def test_a_night_on_which_nothing_has_changed_asks_nothing_and_says_so(stage: Stage) -> None:
+    """No engine is started, no square fades, and nothing is red for it."""
+    stage.play(NIGHTLY, "1001")
+    quiet = stage.play(NIGHTLY, "1002")
+    assert set(quiet.results.values()) == {"success"}, "\n".join(job.log for job in quiet.jobs.values())
+    assert not quiet.results.keys() & {FIRST, SECOND, "models and references"}
+    assert f"- left out: `{CELLS[1]}`: unchanged since it was asked on" in quiet.jobs["plan"].summary
+    assert levels(stage) == {"fake-0.0.2": 3}
+    assert grid_of(stage)["alerts"] == []
+    assert len(statuses(stage.data())) == 6
+
+
 def test_a_failure_that_comes_again_is_drafted_and_filed_once_with_the_same_id(stage: Stage) -> None:
     """One bad night waits; the second one drafts; it is filed once a repro has shown it, which is executed once."""
     stage.environment[BEHAVIOUR] = "shifted"
@@ -179,7 +195,7 @@ def test_a_lost_runner_and_a_lost_artifact_lose_nothing_else_and_trying_again_do
         """The job ends well, but what it kept never arrives: its name is taken by something else."""
         (stage.artifacts("1002") / f"night-{CELLS[1]}-1").mkdir()
 
-    night = stage.play(NIGHTLY, "1002", trouble={FIRST: lose, SECOND: no_artifact})
+    night = stage.play(NIGHTLY, "1002", inputs=EVERY, trouble={FIRST: lose, SECOND: no_artifact})
     assert bench.engines(mark) == []  # the other job's `readiness reap` has found it
     assert night.results[FIRST] == night.results[SECOND] == "failure"
     assert night.results["grid"] == "failure"  # exit status 3: the night brought nothing
