@@ -57,8 +57,8 @@ def test_no_speed_makes_up_for_being_wrong_and_where_none_is_right_none_is_named
 
 def test_what_nobody_has_asked_for_nights_comes_last() -> None:
     """It may have changed since."""
-    assert chosen(engine("old", 99.0, nights_ago=4), engine("new", 1.0)) == ("new", 1.0)
-    assert chosen(engine("old", 99.0, nights_ago=3), engine("new", 1.0)) == ("old", 99.0)
+    assert chosen(engine("old", 99.0, nights_ago=8), engine("new", 1.0)) == ("new", 1.0)
+    assert chosen(engine("old", 99.0, nights_ago=7), engine("new", 1.0)) == ("old", 99.0)
 
 
 def change(

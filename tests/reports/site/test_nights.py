@@ -23,8 +23,8 @@ OLD, WRONG, RETRIED, ABSENT = (cell(name) for name in ("old", "wrong", "retried"
 def nights(tmp_path: Path) -> Iterator[Store]:
     """Five nights: an old square, one that is wrong, one that could not be measured tonight, and a night of nothing."""
     results = tmp_path / "results"
-    plan(results, "1", 4, OLD.id, WRONG.id)
-    put(results, "1", 4, [*whole_cell(OLD), *whole_cell(WRONG)])
+    plan(results, "1", 8, OLD.id, WRONG.id)
+    put(results, "1", 8, [*whole_cell(OLD), *whole_cell(WRONG)])
     plan(results, "2", 2, OLD.id)
     plan(results, "3", 1, RETRIED.id)
     put(results, "3", 1, whole_cell(RETRIED))
@@ -41,13 +41,13 @@ def test_grid_json_says_what_the_page_says(nights: Store, tmp_path: Path) -> Non
     found = json.loads((tmp_path / "site" / "grid.json").read_text())
     squares = {s["release"]: (s["level"], s["colour"], s["age_nights"], s["stale"]) for s in found["squares"]}
     assert squares == {
-        "old-1.0": (3, "right", 4, True),
+        "old-1.0": (3, "right", 8, True),
         "retried-1.0": (3, "right", 1, False),
         "wrong-1.0": (2, "wrong", 0, False),
     }
     assert found["alerts"] == [f"Did not report in the night of 2026-01-10: {ABSENT.id}"]
     assert [(night["day"], night["decided"]) for night in found["nights"]][:5] == [
-        ("2026-01-10", 1), ("2026-01-09", 1), ("2026-01-08", 0), ("2026-01-07", 0), ("2026-01-06", 2),
+        ("2026-01-10", 1), ("2026-01-09", 1), ("2026-01-08", 0), ("2026-01-07", 0), ("2026-01-06", 0),
     ]  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def test_the_summary_for_a_job_page_names_what_is_old_wrong_or_missing(nights: S
     text = summary.grid(gather(nights, made_at=NOW))
     assert f"> **Did not report in the night of 2026-01-10: {ABSENT.id}**" in text
     squares = (
-        "🟢 3 right (1.0), **4 nights old**",
+        "🟢 3 right (1.0), **8 nights old**",
         "🟢 3 right (1.0), 1 night old",
         "🔴 2 runs (1.0)<br>correctness FAIL",
     )

@@ -38,8 +38,8 @@ def test_a_square_says_since_when_or_how_old() -> None:
     """Tonight's says since when it has been so; an older one says its age instead."""
     assert shown(whole_cell(cell()), step(1, 3)).since_words == "since 2026-01-01"
     assert shown(whole_cell(cell())).since_words == "on 2026-01-02"
-    old = shown(whole_cell(cell()), step(1, 3), today=dt.date(2026, 1, 7))
-    assert (old.since_words, old.stale) == ("5 nights old", True)
+    old = shown(whole_cell(cell()), step(1, 3), today=dt.date(2026, 1, 10))
+    assert (old.since_words, old.stale) == ("8 nights old", True)
 
 
 def test_a_recent_change_of_level_is_a_trend() -> None:
