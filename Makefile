@@ -99,3 +99,8 @@ clean:
 # A plan of 100,000 cells, and sixty nights played under three budgets; writes docs/planning.md.
 bench-plan: setup
 	$(BIN)/python -m tests.benchmarks.planning
+
+# Days from an architecture's first appearance until each engine ran it rightly, from what `readiness history` has left.
+time-to-ready: setup
+	$(BIN)/readiness grid --time-to-ready docs/time-to-ready.md >/dev/null
+	$(BIN)/python -m tests.benchmarks.time_to_ready
