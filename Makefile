@@ -20,7 +20,7 @@ lint: setup
 	$(BIN)/mypy
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/actionlint -shellcheck=shellcheck
 	$(BIN)/shellcheck .github/data-branch .ci/run
-	$(BIN)/zizmor --quiet --offline --pedantic .github
+	$(BIN)/zizmor --quiet --offline --pedantic .github action.yml
 
 setup: $(VENV)/.ready
 

@@ -14,9 +14,11 @@ from commands import (
     images,
     machine,
     measuring,
+    own,
     planning,
     reproducing,
     results,
+    watchdog,
 )
 from commands.options import err, refuse
 from matrix.errors import Infrastructure, WrongInput
@@ -28,18 +30,9 @@ app = typer.Typer(
     help="Which inference engine runs which model rightly and at speed. Start with `doctor`, then `run`.",
 )
 for room in (
-    planning,
-    measuring,
-    results,
-    archive,
-    history,
-    bugs,
-    reproducing,
-    bisecting,
-    findings,
-    checkpoints,
-    machine,
-):
+    planning, measuring, results, archive, history, bugs, reproducing, bisecting, findings, checkpoints, machine, own,
+    watchdog,
+):  # fmt: skip
     app.add_typer(room.app)
 app.add_typer(images.app, name="images")
 

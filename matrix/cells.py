@@ -355,12 +355,17 @@ class Cell(Record, frozen=True, kw_only=True):
     @property
     def build(self) -> str:
         """Whose build runs on this device: an official image is official whatever the release is elsewhere."""
-        return "official" if self.image is not None else self.release.build
+        return "official" if self._official else self.release.build
 
     @property
     def build_note(self) -> str:
         """What makes it other than official."""
-        return "" if self.image is not None else self.release.build_note
+        return "" if self._official else self.release.build_note
+
+    @property
+    def _official(self) -> bool:
+        """True for an image beside a lock, of which `build` and its note speak then; else they speak of the image."""
+        return self.image is not None and self.release.requirements is not None
 
     @property
     def dtype(self) -> str:

@@ -34,8 +34,9 @@ def render(found: Discovery) -> str:
         *_unasked(found.unasked),
     ]
     text = guarded("\n".join(lines))
-    kept = text if len(text) <= BODY else f"{text[:BODY].rpartition('\n')[0]}\n\nThe rest is too long for this place."
-    return f"{kept.rstrip()}\n"
+    if len(text) > BODY:
+        text = text[:BODY].rpartition("\n")[0] + "\n\nThe rest is too long for this place."
+    return f"{text.rstrip()}\n"
 
 
 def _models(finds: Sequence[Find]) -> Iterator[str]:
@@ -46,7 +47,7 @@ def _models(finds: Sequence[Find]) -> Iterator[str]:
     yield from (row(_facts(find)) for find in finds)
     yield ""
     for find in finds:
-        yield f"- {code(find.model.id)}: {'. '.join(_sentences(find))}."
+        yield f"- {code(find.model.id)}: {'; '.join(_sentences(find))}."
     yield ""
 
 

@@ -16,9 +16,6 @@ LATE = dt.timedelta(hours=26)
 LEAST_SHARE = 0.5
 """Of the cells that a night set out to ask, those that must be decided."""
 
-OFF = 404
-"""What is answered in the place of a page where none is published."""
-
 
 class Finding(Record, frozen=True, kw_only=True):
     """One sentence, and whether somebody must look."""
@@ -37,6 +34,8 @@ class Page(Record, frozen=True, kw_only=True):
     """UTC, as grid.json says it; None where it does not."""
     problem: str = ""
     """Why one of the two is None."""
+    off: bool = False
+    """None is published, by the word of whoever would publish it."""
 
 
 def newest(nights: Sequence[Night], profile: str, now: dt.datetime) -> Night | None:
@@ -85,8 +84,8 @@ def _came(night: Night, results: Sequence[Result]) -> list[Came]:
 
 def of_page(page: Page, now: dt.datetime) -> Finding:
     """What there is to say of the published page; one that is not published is no fault."""
-    if page.status == OFF:
-        return Finding(sentence=f"the page is off: {page.url} answers {OFF}", wrong=False)
+    if page.off:
+        return Finding(sentence=f"the page is off: {page.url} answers {page.status}", wrong=False)
     if page.status != 200:
         answer = page.problem if page.status is None else f"HTTP status {page.status}"
         return Finding(sentence=f"the page {page.url} does not answer: {answer}", wrong=True)

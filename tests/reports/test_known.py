@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from matrix.cells import Cell, Image
+from matrix.priorities import Known
 from matrix.results import Result, Status, write_result
 from reports import known, store
 from tests.reports.samples import cell, result, whole_cell
@@ -31,7 +32,7 @@ def put(folder: Path, *runs: list[Result], **provenance: object) -> None:
             write_result(folder / f"run-{number}", msgspec.structs.replace(one, provenance=changed))
 
 
-def of(folder: Path, one: Cell | None = None) -> known.Known | None:
+def of(folder: Path, one: Cell | None = None) -> Known | None:
     with store.opened(folder) as found:
         return known.known(found, [(one or cell()).id]).get((one or cell()).id)
 

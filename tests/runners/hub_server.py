@@ -1,7 +1,11 @@
-"""A hub of one repository: the part of the Hugging Face Hub's HTTP interface that a download uses, and its faults.
+"""A hub: the part of the Hugging Face Hub's HTTP interface that downloads and listings use, and its faults.
 
+GET       /api/models?author=…&sort=…        repositories, in pages
+GET       /api/models/REPO                   one of them; by an old name, where it is now
 GET       /api/models/REPO/tree/COMMIT       names, sizes, git and LFS checksums
 HEAD, GET /REPO/resolve/COMMIT/FILE          a file, in ranges too
+
+REPO with its FILES is there for downloads; `repos` are listed.
 """
 
 from __future__ import annotations
@@ -11,9 +15,12 @@ import json
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 REPO = "someone/model"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -24,6 +31,48 @@ FILES = {
     "model-00002-of-00002.safetensors": bytes(reversed(range(256))) * 4096,
     "pytorch_model.bin": b"never fetched",
 }
+
+PAGE = 2
+"""Repositories of a listing that are sent at once."""
+
+
+@dataclass(kw_only=True)
+class Repo:
+    """A repository that is listed."""
+
+    name: str
+    files: dict[str, bytes]
+    created: str = "2026-11-20T08:00:00.000Z"
+    tags: tuple[str, ...] = ()
+    task: str | None = "text-generation"
+    gated: str | bool = False
+    closed: bool = False
+    """Nobody here may read its files."""
+    private: bool = False
+    elements: dict[str, int] | None = None
+    """As the hub has counted them."""
+    card: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def commit(self) -> str:
+        return hashlib.sha1(self.name.encode()).hexdigest()
+
+    def told(self, *, whole: bool) -> dict[str, Any]:
+        """What the interface says of it; `whole`: of it alone, with sizes and its card."""
+        counted = {"parameters": self.elements, "total": sum(self.elements.values())} if self.elements else None
+        sizes = {name: {"size": len(content)} if whole else {} for name, content in self.files.items()}
+        return {
+            "id": self.name,
+            "sha": self.commit,
+            "createdAt": self.created,
+            "gated": self.gated,
+            "private": self.private,
+            "pipeline_tag": self.task,
+            "tags": [*self.tags, "safetensors"],
+            "siblings": [{"rfilename": name, **size} for name, size in sizes.items()],
+            **({"safetensors": counted} if counted else {}),
+            **({"cardData": self.card} if whole else {}),
+        }
 
 
 class Hub(ThreadingHTTPServer):
@@ -41,6 +90,15 @@ class Hub(ThreadingHTTPServer):
         """How many times more the connection closes in the middle of a file."""
         self.status = 200
         self.error_code = ""
+        self.repos: dict[str, Repo] = {}
+        self.renamed: dict[str, str] = {}
+        self.asked: list[str] = []
+        """The path of each request, with its range."""
+        self.refusals: dict[str, list[tuple[int, dict[str, str]]]] = {}
+        """By the beginning of a path: status and headers of the next answers."""
+
+    def add(self, *repos: Repo) -> None:
+        self.repos |= {repo.name: repo for repo in repos}
 
     @property
     def url(self) -> str:
@@ -74,14 +132,59 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, body: bool) -> None:
         path = self.path.partition("?")[0]
-        if self.server.status != 200:
+        self.server.asked.append(" ".join(filter(None, (self.path, self.headers.get("Range")))))
+        refusals = next((left for start, left in self.server.refusals.items() if self.path.startswith(start)), [])
+        if refusals:
+            status, headers = refusals.pop(0)
+            self._send(status, b"{}", headers, body=body)
+        elif self.server.status != 200:
             self._send(self.server.status, b"{}", {"X-Error-Code": self.server.error_code}, body=body)
         elif path == f"/api/models/{REPO}/tree/{COMMIT}":
             self._send(200, json.dumps(self.server.tree()).encode(), {"Content-Type": "application/json"}, body=body)
         elif path.startswith(f"/{REPO}/resolve/{COMMIT}/"):
             self._send_file(path.rpartition("/")[2], body=body)
+        elif path == "/api/models":
+            self._list(parse_qs(urlsplit(self.path).query))
         else:
-            self._send(404, b"{}", {"X-Error-Code": "RevisionNotFound"}, body=body)
+            self._of_repos(unquote(path))
+
+    def _list(self, asked: Mapping[str, list[str]]) -> None:
+        """One page of what an account has, or of everything, the newest first; and where the next one is."""
+        author = asked.get("author", [""])[0]
+        found = [repo for repo in self.server.repos.values() if not author or repo.name.startswith(f"{author}/")]
+        found.sort(key=lambda repo: repo.created, reverse=True)
+        start = int(asked.get("cursor", ["0"])[0])
+        following = f"{self.server.url}/api/models?author={author}&cursor={start + PAGE}"
+        headers = {"Link": f'<{following}>; rel="next"'} if start + PAGE < len(found) else {}
+        self._json([repo.told(whole=False) for repo in found[start : start + PAGE]], headers)
+
+    def _of_repos(self, path: str) -> None:
+        for old, new in self.server.renamed.items():
+            if old in path:
+                self._send(307, b"", {"Location": path.replace(old, new)}, body=True)
+                return
+        for repo in self.server.repos.values():
+            if path == f"/api/models/{repo.name}":
+                self._json(repo.told(whole=True), {})
+                return
+            if path.startswith(f"/{repo.name}/resolve/{repo.commit}/"):
+                self._file(repo, path.partition(f"/resolve/{repo.commit}/")[2])
+                return
+        self._send(404, b"{}", {"X-Error-Code": "RevisionNotFound"}, body=True)
+
+    def _file(self, repo: Repo, name: str) -> None:
+        if repo.closed:
+            self._send(403, b"{}", {"X-Error-Code": "GatedRepo"}, body=True)
+        elif name not in repo.files:
+            self._send(404, b"{}", {"X-Error-Code": "EntryNotFound"}, body=True)
+        else:
+            wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+            content = repo.files[name]
+            part = content[int(wanted[1]) : int(wanted[2]) + 1] if wanted else content
+            self._send(206 if wanted else 200, part, {}, body=True)
+
+    def _json(self, value: object, headers: Mapping[str, str]) -> None:
+        self._send(200, json.dumps(value).encode(), {"Content-Type": "application/json", **headers}, body=True)
 
     def _send_file(self, name: str, *, body: bool) -> None:
         content = FILES[name]
