@@ -1,0 +1,143 @@
+"""Additions to models.toml and engines.toml; what stands there stays byte for byte, with its order and its comments."""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import tomlkit
+from tomlkit.items import AoT, Integer, Item, Table, Trivia
+
+from matrix.cells import Record, Release
+from matrix.discover import Find
+from matrix.results import write_bytes
+
+MODELS, ENGINES = "models.toml", "engines.toml"
+NIGHTLY = "nightly"
+
+
+def with_finds(text: str, finds: Sequence[Find]) -> str:
+    """models.toml with the models of some finds at its end; a gated one is not published."""
+    return _appended(text, "model", [_model(find) for find in finds])
+
+
+def with_releases(text: str, releases: Sequence[Release]) -> str:
+    """engines.toml with some releases at its end; a nightly one takes the place of its engine's last."""
+    new = []
+    for release in releases:
+        document = tomlkit.parse(text)
+        old = _nightly(document, release) if release.channel == NIGHTLY else None
+        if old is None:
+            new.append(_given(release))
+        else:
+            _update(old, _given(release))
+            text = tomlkit.dumps(document)
+    return _appended(text, "release", new)
+
+
+def write(folder: Path, files: Mapping[str, str], check: Callable[[Path], object], *, dry_run: bool = False) -> None:
+    """Write tables into a matrix folder; where `check` refuses the folder with them in it, nothing is written.
+
+    `dry_run` only checks.
+    """
+    with tempfile.TemporaryDirectory(prefix="readiness-tables-") as name:
+        trial = Path(name) / "matrix"
+        shutil.copytree(folder, trial)
+        for file, text in files.items():
+            write_bytes(trial / file, text.encode())
+        check(trial)
+    for file, text in files.items() if not dry_run else ():
+        write_bytes(folder / file, text.encode())
+
+
+def read(path: Path) -> str:
+    """A table with its own line ends."""
+    return path.read_bytes().decode()
+
+
+def difference(name: str, before: str, after: str) -> str:
+    """What would change, as `diff -u` writes it."""
+    return "".join(difflib.unified_diff(before.splitlines(True), after.splitlines(True), name, name))
+
+
+def _model(find: Find) -> dict[str, Any]:
+    given = _given(find.model)
+    return {**given, "unpublished": True} if find.gated else given
+
+
+def _given(record: Record) -> dict[str, Any]:
+    """The fields of a record that are not as they are where nothing is said."""
+    fields = msgspec.structs.fields(type(record))
+    values = {field.encode_name: (getattr(record, field.name), field.default) for field in fields}
+    config = type(record).__struct_config__
+    tag = {str(config.tag_field): config.tag} if config.tag_field else {}
+    return tag | {
+        name: _given(value) if isinstance(value, Record) else value
+        for name, (value, default) in values.items()
+        if value != default and value is not None
+    }
+
+
+def _appended(text: str, kind: str, tables: Sequence[Mapping[str, Any]]) -> str:
+    """The text with more `[[kind]]` behind it, in the line ends that it has."""
+    if not tables:
+        return text
+    more = "\n" + "\n".join(tomlkit.dumps({kind: _array(table)}) for table in tables)
+    more = more if text.endswith("\n") or not text else f"\n{more}"
+    return text + (more.replace("\n", "\r\n") if "\r\n" in text else more)
+
+
+def _array(table: Mapping[str, Any]) -> AoT:
+    array = tomlkit.aot()
+    array.append(_table(table))
+    return array
+
+
+def _table(values: Mapping[str, Any]) -> Table:
+    """Tables within it come last, or what follows them would belong to them."""
+    table = tomlkit.table()
+    for key, value in sorted(values.items(), key=lambda pair: isinstance(pair[1], Mapping)):
+        table.add(key, _item(value))
+    return table
+
+
+def _item(value: Any) -> Item:
+    match value:
+        case dict():
+            return _table(value)
+        case tuple():
+            return _plain(list(value))
+        case int() if type(value) is int and value >= 10**6:
+            return Integer(value, Trivia(), f"{value:_}")
+        case str() | bool() | int() | dt.date():
+            return _plain(value)
+    raise TypeError(f"a table of ours holds no {type(value).__name__}")
+
+
+def _plain(value: object) -> Item:
+    item: Item = tomlkit.item(value)
+    return item
+
+
+def _nightly(document: tomlkit.TOMLDocument, release: Release) -> Table | None:
+    same = (table for table in _tables(document) if table.get("channel") == NIGHTLY)
+    return next((table for table in same if table.get("engine") == release.engine), None)
+
+
+def _tables(document: tomlkit.TOMLDocument) -> Iterator[Table]:
+    yield from document.get("release", ())
+
+
+def _update(old: Table, new: Mapping[str, Any]) -> None:
+    """What has changed, in its place."""
+    for key, value in new.items():
+        if isinstance(value, Mapping) and isinstance(old.get(key), Mapping):
+            _update(old[key], value)
+        elif old.get(key) != (list(value) if isinstance(value, tuple) else value):
+            old[key] = _item(value)
