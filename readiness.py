@@ -9,6 +9,7 @@ from commands import (
     bisecting,
     bugs,
     checkpoints,
+    discover,
     findings,
     history,
     images,
@@ -31,7 +32,7 @@ app = typer.Typer(
 )
 for room in (
     planning, measuring, results, archive, history, bugs, reproducing, bisecting, findings, checkpoints, machine, own,
-    watchdog,
+    discover, watchdog,
 ):  # fmt: skip
     app.add_typer(room.app)
 app.add_typer(images.app, name="images")

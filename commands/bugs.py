@@ -76,6 +76,8 @@ def bugs(
     reports = []
     with store.opened(results) as found:
         for failure, packet in _packets(found, repros):
+            if file and not all(one.cell.model.is_published for one in failure.latest):
+                continue  # of a model that nobody outside may hear of
             reports.append(
                 Report(failure=failure, title=packet.fault.title, body=packet.body, held_back=packet.held_back)
             )

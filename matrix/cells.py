@@ -188,6 +188,14 @@ class Model(Record, frozen=True, kw_only=True):
     organisation: str | None = None
     country: str | None = None
     note: str = ""
+    unpublished: bool | None = None
+    """True: nothing that is published holds it. None: that holds for a folder of this machine, and for nothing else."""
+
+    @property
+    def is_published(self) -> bool:
+        """False for what nobody outside may hear of: its name, its results, what became of it."""
+        private = isinstance(self.source, FolderSource) if self.unpublished is None else self.unpublished
+        return not private
 
     @property
     def may_be_passed_on(self) -> bool:

@@ -90,8 +90,9 @@ def _excluded(matrix: Matrix, cell: Cell) -> str | None:
 
 
 def runnable(planned: Sequence[Planned]) -> list[Cell]:
-    """The cells that a night could ask."""
-    return [one.cell for one in planned if one.excluded is None and one.cell.device.runner]
+    """The cells that a night could ask: its plan, its jobs and its results are for everybody to see."""
+    shown = [one.cell for one in planned if one.excluded is None and one.cell.model.is_published]
+    return [cell for cell in shown if cell.device.runner]
 
 
 def night(
@@ -110,7 +111,8 @@ def night(
     asked = {choice.cell.id: choice for choice in choices if choice.asked}
     all_jobs = jobs([choice.cell for choice in asked.values()], longest_s)
     kept, over = all_jobs[: MOST_JOBS * MOST_SHARDS], all_jobs[MOST_JOBS * MOST_SHARDS :]
-    left_out = {one.cell.id: reason for one in planned if (reason := one.excluded or _no_runner(one.cell)) is not None}
+    shown = [one for one in planned if one.cell.model.is_published]
+    left_out = {one.cell.id: reason for one in shown if (reason := one.excluded or _no_runner(one.cell)) is not None}
     left_out |= {choice.cell.id: choice.sentence for choice in choices if not choice.asked}
     left_out |= dict.fromkeys(_cells(over), f"over the {MOST_JOBS * MOST_SHARDS} jobs that one night can hold")
     cells = _cells(kept)

@@ -38,6 +38,8 @@ def collect(incoming: Path, results: Path) -> Collected:
     """Copy the files worth keeping from one folder of results to another; doing it twice changes nothing."""
     results.mkdir(parents=True, exist_ok=True)
     paths = sorted({path for pattern in KEPT for path in incoming.glob(pattern)})
+    hidden = {path.parent for path in paths if (one := _read(path)) is not None and not one.cell.model.is_published}
+    paths = [path for path in paths if path.parent not in hidden]
     archived = _Archived(results, {path.relative_to(incoming).parts[0] for path in paths})
     new, known, differing, withdrawn = 0, 0, [], []
     for path in paths:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from matrix.cells import Record
+from matrix.cells import HISTORY, Record
 from matrix.results import Status, Verdict
 from reports import rows
 from reports.bugs import clusters
@@ -37,15 +37,16 @@ class Place(NamedTuple):
 _PLACE = ", ".join(Place._fields)
 _LISTED = {name: ", ".join("?" * len(of)) for name, of in (("blaming", BLAMING), ("settling", SETTLING))}
 
+# What past releases did, asked today, is no news of an engine.
 # What blames unexpectedly is read with what it is known by, of anything else only that it was. Evidence, which is long,
 # is read only of crashes that are known by where they happened.
 _SETTLED = f"""
 WITH places AS (
     SELECT DISTINCT {_PLACE} FROM results
-    WHERE status IN ({_LISTED["blaming"]}) AND status <> expected
+    WHERE profile <> '{HISTORY}' AND status IN ({_LISTED["blaming"]}) AND status <> expected
 ), settled AS (
     SELECT *, status IN ({_LISTED["blaming"]}) AND status <> expected AS news
-    FROM results SEMI JOIN places USING ({_PLACE}) WHERE status IN ({_LISTED["settling"]})
+    FROM results SEMI JOIN places USING ({_PLACE}) WHERE profile <> '{HISTORY}' AND status IN ({_LISTED["settling"]})
 ), dated AS (
     SELECT cell_id, TRY_CAST(any_value(cell) ->> '$.release.released' AS DATE) AS released FROM settled GROUP BY cell_id
 )

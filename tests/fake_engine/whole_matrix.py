@@ -29,6 +29,7 @@ architecture = "Pocket"
 dtype = "bfloat16"
 context_length = 512
 source = { from = "folder", path = "pocket" }
+unpublished = false
 """
 WORKLOAD = """
 [device.workload]

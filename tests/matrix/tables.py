@@ -32,6 +32,7 @@ device_kinds = ["cuda"]
 [[model]]
 id = "small"
 source = { from = "folder", path = "small" }
+unpublished = false
 architecture = "Pocket"
 dtype = "bfloat16"
 context_length = 512

@@ -31,6 +31,7 @@ def cell(engine: str = "alpha", config: str = "default") -> Cell:
         model=Model(
             id="small",
             source=FolderSource(path="small"),
+            unpublished=False,
             architecture="Small",
             dtype="bfloat16",
             context_length=64,
