@@ -19,7 +19,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/actionlint -shellcheck=shellcheck
-	$(BIN)/shellcheck .github/data-branch .ci/run
+	$(BIN)/shellcheck --external-sources .github/data-branch .github/propose-branch .ci/run
 	$(BIN)/zizmor --quiet --offline --pedantic .github action.yml
 
 setup: $(VENV)/.ready

@@ -17,6 +17,7 @@ from commands import (
     measuring,
     own,
     planning,
+    propose,
     reproducing,
     results,
     watchdog,
@@ -32,7 +33,7 @@ app = typer.Typer(
 )
 for room in (
     planning, measuring, results, archive, history, bugs, reproducing, bisecting, findings, checkpoints, machine, own,
-    discover, watchdog,
+    discover, propose, watchdog,
 ):  # fmt: skip
     app.add_typer(room.app)
 app.add_typer(images.app, name="images")
@@ -45,7 +46,7 @@ def main() -> None:
     except WrongInput as error:
         refuse(str(error))
     except Infrastructure as error:
-        err.print(f"readiness: {error}", markup=False, highlight=False)
+        err.print(f"readiness: {error}")
         raise SystemExit(outcome.NOT_MEASURED) from None
 
 

@@ -1,4 +1,4 @@
-"""What `readiness discover` has found, as the text of a pull request. Pure.
+"""What `readiness discover` has found, as the text of a pull request whose title is the first line. Pure.
 
 Names of repositories are a stranger's words: they stand in code alone, or were checked to be a word of a table.
 """
@@ -25,6 +25,8 @@ HEADS = ("model", "class", "organisation", "licence", "released", "parameters", 
 def render(found: Discovery) -> str:
     """The whole text; ends early, and says so, where it would be longer than GitHub takes."""
     lines = [
+        title(found),
+        "",
         f"Found by `readiness discover` on {found.day}, among what came since {found.since}.",
         "",
         *_models(found.finds),
@@ -37,6 +39,13 @@ def render(found: Discovery) -> str:
     if len(text) > BODY:
         text = text[:BODY].rpartition("\n")[0] + "\n\nThe rest is too long for this place."
     return f"{text.rstrip()}\n"
+
+
+def title(found: Discovery) -> str:
+    """How much is new, in a line without a stranger's word."""
+    counts = {"model": len(found.finds), "release": len(found.releases)}
+    said = [f"{count} new {noun}{'s' * (count != 1)}" for noun, count in counts.items() if count]
+    return " and ".join(said) or "Nothing new"
 
 
 def _models(finds: Sequence[Find]) -> Iterator[str]:

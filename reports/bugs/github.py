@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
-from typing import Any, TypeVar
+from typing import Any
 
-import requests
-from github import Auth, Github, GithubException, GithubRetry, RateLimitExceededException
-from github.GithubException import RateLimitExceededExceedsMaxWait
+from github import GithubException, RateLimitExceededException
 from github.Issue import Issue as GithubIssue
 from github.IssueComment import IssueComment
-from github.Repository import Repository
-from urllib3.response import BaseHTTPResponse
 
-from matrix.cells import Record
 from matrix.errors import Infrastructure
+from reports import github
 from reports.bugs.issue import LABEL, Change, Issue, New, Note, note_key
+from reports.github import Patience, Refused, There
 
 ACTIONS = "github-actions[bot]"
 """Who writes with the token of a job, which may not ask for its own name."""
@@ -28,77 +24,26 @@ COLOURS = {LABEL: "b60205"}
 COLOUR = "ededed"
 """Of labels that we make."""
 
-BUSY = (403, 429)
-"""What GitHub answers where a limit is reached: then it has done nothing."""
-ALONE = (404, 410, 422)
-"""What it answers where one request is wrong, and others may not be."""
-
-T = TypeVar("T")
-
 
 class IssuesOff(Infrastructure):
     """The repository has no issues, as a fork has none at first."""
 
 
-class Refused(Infrastructure):
-    """GitHub has refused this request; another one may do."""
-
-
-class Patience(Record, frozen=True, kw_only=True):
-    """How long is waited for GitHub."""
-
-    tries: int = 6
-    """After the first one."""
-    pause_s: float = 2.0
-    """Before the second try; twice as long before each one after it."""
-    longest_wait_s: float = 300.0
-    """For the end of a limit, as GitHub tells it; longer than that, the next night goes on."""
-    between_writes_s: float = 1.0
-    """As GitHub asks of programs that write."""
-    answer_s: int = 30
-
-
-class Retry(GithubRetry):
-    """Tries again what may be done twice, and a POST only where GitHub has told that it did nothing."""
-
-    def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:
-        """Of an answer; what never was answered is tried again by method alone."""
-        if method.upper() == "POST":
-            return status_code in BUSY
-        return super().is_retry(method, status_code, has_retry_after)
-
-    def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
-        """Seconds to wait, as the answer tells in one of two ways."""
-        told = super().get_retry_after(response)
-        if told is None and response.headers.get("X-RateLimit-Remaining") == "0":
-            told = max(0.0, float(response.headers.get("X-RateLimit-Reset", 0)) - time.time()) + 1
-        return told
-
-    def increment(self, method: Any = None, url: Any = None, response: Any = None, *more: Any, **named: Any) -> Any:
-        """The next try; RateLimitExceededExceedsMaxWait where it would have to wait too long."""
-        wait = self.get_retry_after(response) if response is not None else None
-        if wait is not None and self.max_rate_limit_wait is not None and wait > self.max_rate_limit_wait:
-            told = {"message": f"the limit of requests is reached for {wait:.0f} s"}
-            raise RateLimitExceededExceedsMaxWait(response.status, told, dict(response.headers), wait=wait)
-        return super().increment(method, url, response, *more, **named)
-
-
 class Tracker:
     """The issues of a repository that are ours; `opened` makes one."""
 
-    def __init__(self, repository: Repository, github: Github, patience: Patience) -> None:
-        self._repository = repository
-        self._github = github
-        self._patience = patience
+    def __init__(self, there: There) -> None:
+        self._repository = there.repository
+        self._there = there
 
     @cached_property
     def me(self) -> str:
         """The login that writes here; empty without a token."""
-        if self._github.requester.auth is None:
+        if self._there.client.requester.auth is None:
             return ""
         with _told(), _silent():
             try:
-                return self._github.get_user().login
+                return self._there.client.get_user().login
             except RateLimitExceededException:
                 raise
             except GithubException as error:
@@ -133,7 +78,7 @@ class Tracker:
         """Open an issue, once, however often the answer is lost."""
         with _told():
             self._make_labels(new.labels)
-            made = self._once(
+            made = self._there.once(
                 lambda: _read(self._repository.create_issue(new.title, new.body, labels=list(new.labels))),
                 lambda: next((one for one in self.issues().values() if new.about in one.ids), None),
             )
@@ -161,7 +106,7 @@ class Tracker:
             ]
 
         if not made():
-            self._once(lambda: issue.create_comment(note.body), lambda: next(iter(made()), None))
+            self._there.once(lambda: issue.create_comment(note.body), lambda: next(iter(made()), None))
         for later in sorted(made(), key=lambda one: one.id)[1:]:
             try:
                 later.delete()
@@ -176,7 +121,7 @@ class Tracker:
         for name in names:
             if not known(name):
                 try:
-                    self._once(partial(self._make_label, name), partial(known, name))
+                    self._there.once(partial(self._make_label, name), partial(known, name))
                 except GithubException as error:
                     if error.status != 422:  # another run has made it meanwhile
                         raise
@@ -185,48 +130,12 @@ class Tracker:
         self._repository.create_label(name, COLOURS.get(name, COLOUR))
         return True
 
-    def _once(self, make: Callable[[], T], find: Callable[[], T | None]) -> T:
-        """Make something. Where no answer tells whether it was made, look for it before it is made again."""
-        for number in range(self._patience.tries):
-            try:
-                return make()
-            except (requests.ConnectionError, requests.Timeout):
-                pass
-            except GithubException as error:
-                if error.status < 500:
-                    raise
-            time.sleep(self._patience.pause_s * 2**number)  # back-off; as often as `patience` has tries
-            if (found := find()) is not None:
-                return found
-        return make()
-
 
 @contextmanager
 def opened(repository: str, *, token: str, api: str, patience: Patience | None = None) -> Iterator[Tracker]:
     """The issues of `owner/name`; without a token they can only be read."""
-    patience = patience or Patience()
-    retry = Retry(
-        total=patience.tries,
-        backoff_factor=patience.pause_s,
-        max_rate_limit_wait=patience.longest_wait_s,
-        secondary_rate_wait=min(60.0, patience.longest_wait_s),
-        status_forcelist=[*range(500, 600), *BUSY],
-        allowed_methods={"GET", "PATCH", "DELETE"},
-    )
-    github = Github(
-        auth=Auth.Token(token) if token else None,
-        base_url=api,
-        timeout=patience.answer_s,
-        per_page=100,
-        retry=retry,
-        seconds_between_requests=None,
-        seconds_between_writes=patience.between_writes_s or None,
-        lazy=True,
-    )
-    try:
-        yield Tracker(github.get_repo(repository), github, patience)
-    finally:
-        github.close()
+    with github.repository(repository, token=token, api=api, patience=patience) as there:
+        yield Tracker(there)
 
 
 @contextmanager
@@ -254,14 +163,11 @@ def _read(issue: GithubIssue) -> Issue:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """What went wrong, in a sentence."""
+    """What went wrong, in a sentence; IssuesOff where there are none."""
     try:
-        yield
-    except GithubException as error:
-        said = error.data.get("message", "") if isinstance(error.data, dict) else error.data
-        message = f"GitHub answers {error.status}: {said or error.message or 'nothing more'}"
-        if error.status == 410 and "disabled" in message:
-            raise IssuesOff(message) from error
-        raise (Refused if error.status in ALONE else Infrastructure)(message) from error
-    except requests.RequestException as error:
-        raise Infrastructure(f"GitHub cannot be reached: {error}") from error
+        with github.told():
+            yield
+    except Refused as error:
+        if str(error).startswith("GitHub answers 410") and "disabled" in str(error):
+            raise IssuesOff(str(error)) from error
+        raise

@@ -17,9 +17,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from matrix.errors import Infrastructure
-from reports.bugs.github import Refused, Tracker
+from reports.bugs.github import Tracker
 from reports.bugs.issue import Change, Issue, New
 from reports.bugs.tracking import Done, Report, plan
+from reports.github import Refused
 
 __all__ = ["Done", "Report", "sync"]
 

@@ -136,7 +136,8 @@ def test_a_new_model_is_added_and_found_once(hub: Hub, discover: Discover, folde
     assert "| `new-1b` | unknown: no environment here |" in body
     second = discover()
     assert contents(folder) == after
-    assert second.startswith("Found by `readiness discover` on ") and "No new model." in second
+    assert body.startswith("2 new models\n\nFound by `readiness discover` on ")
+    assert second.startswith("Nothing new\n\nFound by `readiness discover` on ") and "No new model." in second
     assert "- 2: in models.toml already: `google/new-1b`, `google/new-1b-it`" in second
 
 

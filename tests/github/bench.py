@@ -10,8 +10,8 @@ import msgspec
 from matrix.results import Result, Status
 from reports.bugs import github, tracker, tracking
 from reports.bugs.failures import Failure, Touched
-from reports.bugs.github import Patience
 from reports.bugs.tracker import Done, Report
+from reports.github import Patience
 from tests.github.server import REPOSITORY, Befalls, GitHub, Trouble, serving
 from tests.reports.samples import cell, result
 

@@ -1,4 +1,4 @@
-"""A small GitHub of our own: the issues of one repository over HTTP, in the shapes that GitHub publishes.
+"""A small GitHub of our own: issues and pull requests of one repository over HTTP, in the shapes that GitHub publishes.
 
 It keeps what it is told, and can misbehave: answer 502, name a limit, or drop a connection, before or after it has done
 what was asked.
@@ -20,7 +20,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
-REPOSITORY = "lab/readiness"
+OWNER = "lab"
+REPOSITORY = f"{OWNER}/readiness"
 TOKENS = {"job-token": "github-actions[bot]", "ann-token": "ann", "guest-token": "guest"}
 """Who may do what: the job writes but may not ask who it is, Ann owns the repository, a guest only opens issues."""
 WRITERS = ("github-actions[bot]", "ann")
@@ -68,12 +69,15 @@ class Answer(Exception):
 
 
 class GitHub:
-    """One repository, its issues, comments and labels; `serving` puts it on a socket."""
+    """One repository, its issues, comments, labels and pull requests; `serving` puts it on a socket."""
 
     def __init__(self) -> None:
         self.issues: dict[int, dict[str, Any]] = {}
         self.comments: dict[int, dict[str, Any]] = {}
         self.labels: dict[str, dict[str, Any]] = {}
+        self.pulls: dict[int, dict[str, Any]] = {}
+        self.pulls_permitted = True
+        """By the setting that lets jobs open them."""
         self.asked: list[Asked] = []
         self.befalls: Befalls = lambda number, method, path: None
         self.issues_on = True
@@ -207,7 +211,7 @@ class GitHub:
 
     def open_issue(self, *, query: Body, body: Body, login: str) -> tuple[int, Any]:
         self._check(body, ("title",))
-        number = max(self.issues, default=0) + 1
+        number = max((*self.issues, *self.pulls), default=0) + 1
         address = f"{self.url}/repos/{REPOSITORY}/issues/{number}"
         identity = self._identity("I")
         self.issues[number] = {
@@ -299,12 +303,53 @@ class GitHub:
             raise Answer(422, "Validation Failed")
         return 201, self._label(body["name"], body.get("color", "ededed"))
 
+    def repository(self, *, query: Body, body: Body, login: str) -> tuple[int, Any]:
+        return 200, {"full_name": REPOSITORY, "name": REPOSITORY.partition("/")[2], "default_branch": "main"}
+
+    def list_pulls(self, *, query: Mapping[str, str], body: Body, login: str) -> tuple[int, Any]:
+        head, state = query.get("head"), query.get("state", "open")
+        return 200, [
+            self._pull(number)
+            for number, pull in sorted(self.pulls.items(), reverse=True)
+            if state in ("all", pull["state"]) and head in (None, f"{OWNER}:{pull['head']['ref']}")
+        ]
+
+    def open_pull(self, *, query: Body, body: Body, login: str) -> tuple[int, Any]:
+        if login.endswith("[bot]") and not self.pulls_permitted:
+            raise Answer(403, "GitHub Actions is not permitted to create or approve pull requests.")
+        self._check(body, ("title", "head", "base"))
+        if any(one["state"] == "open" and one["head"]["ref"] == body["head"] for one in self.pulls.values()):
+            raise Answer(422, "Validation Failed")
+        number = max((*self.issues, *self.pulls), default=0) + 1
+        self.pulls[number] = {
+            **self._identity("PR"),
+            "number": number,
+            "state": "open",
+            "title": body["title"],
+            "body": body.get("body"),
+            "user": self._person(login),
+            "head": {"ref": body["head"], "label": f"{OWNER}:{body['head']}"},
+            "base": {"ref": body["base"], "label": f"{OWNER}:{body['base']}"},
+        }
+        return 201, self._pull(number)
+
+    def change_pull(self, number: int, *, query: Body, body: Body, login: str) -> tuple[int, Any]:
+        if number not in self.pulls:
+            raise Answer(404, "Not Found")
+        self._check(body, ())
+        self.pulls[number] |= {name: body[name] for name in ("title", "body", "state") if name in body}
+        return 200, self._pull(number)
+
     # --- shapes -------------------------------------------------------------------------------------------
 
     def _known(self, number: int) -> dict[str, Any]:
         if number not in self.issues:
             raise Answer(404, "Not Found")
         return self.issues[number]
+
+    def _pull(self, number: int) -> dict[str, Any]:
+        """With the address by which we are reached now."""
+        return {**self.pulls[number], "url": f"{self.url}/repos/{REPOSITORY}/pulls/{number}"}
 
     def _check(self, body: Body, needed: tuple[str, ...]) -> None:
         if any(not body.get(name) for name in needed) or len(body.get("body") or "") > MOST_CHARACTERS:
@@ -353,7 +398,11 @@ class GitHub:
 
 
 ROUTES: dict[tuple[str, str], Callable[..., tuple[int, Any]]] = {
+    ("GET", ""): GitHub.repository,
     ("GET", "/pages"): GitHub.pages,
+    ("GET", "/pulls"): GitHub.list_pulls,
+    ("POST", "/pulls"): GitHub.open_pull,
+    ("PATCH", r"/pulls/(\d+)"): GitHub.change_pull,
     ("GET", "/issues"): GitHub.list_issues,
     ("POST", "/issues"): GitHub.open_issue,
     ("GET", r"/issues/(\d+)"): GitHub.get_issue,

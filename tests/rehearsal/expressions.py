@@ -17,7 +17,16 @@ class Context(dict[str, Any]):
     """`a.b.c`, where whatever is not there is null."""
 
     def __getattr__(self, name: str) -> Any:
-        return wrapped(self.get(name))
+        return wrapped(self[name]) if self.get(name) is not None else Null()
+
+
+class Null(Context):
+    """What is not there; whatever is asked of it is not there either."""
+
+    def __eq__(self, other: object) -> bool:
+        return other is None or isinstance(other, Null)
+
+    __hash__ = None  # type: ignore[assignment] # as of every dict
 
 
 class Items(list[Any]):
@@ -63,7 +72,7 @@ def rendered(text: object, context: Mapping[str, Any]) -> Any:
 
 def as_text(value: Any) -> str:
     """A value as GitHub writes it into a string."""
-    if value is None:
+    if value is None or isinstance(value, Null):
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
 

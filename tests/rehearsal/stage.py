@@ -30,6 +30,8 @@ STEP_DEADLINE_S = 1800
 SIGINT_PATIENCE_S, SIGTERM_PATIENCE_S = 7.5, 2.5
 """How long a runner waits after each signal when a run is cancelled."""
 
+AS_A_PERSON = ("-c", "user.name=Ann", "-c", "user.email=ann@lab")
+
 
 class Lost(Exception):
     """The runner of this job is gone: nothing more of it happens."""
@@ -119,7 +121,7 @@ class Stage:
         }
         place = self.folder / f"play-{self._plays}"
         with serving(self.github) as api_url:
-            return self._play(_Play(document, context, place, api_url, trouble or {}, only))
+            return self._play(_Play(document, _with_env(document, context), place, api_url, trouble or {}, only))
 
     def _play(self, play: _Play) -> Attempt:
         played = Attempt()
@@ -144,7 +146,8 @@ class Stage:
             return [_Playing(self, play.document, job, context, place, play.api_url).play(play.trouble)]
         given = {name: rendered(value, context) for name, value in job["with"].items()}
         inner = context | {"inputs": given, "secrets": {}, "needs": {}}
-        called = _Play(_read(ROOT / job["uses"]), inner, place, play.api_url, play.trouble, ())
+        document = _read(ROOT / job["uses"])
+        called = _Play(document, _with_env(document, inner), place, play.api_url, play.trouble, ())
         return list(self._play(called).jobs.values())
 
 
@@ -162,6 +165,11 @@ class _Play:
 
 def _read(workflow: Path) -> Mapping[str, Any]:
     return dict(YAML(typ="safe").load(workflow.read_text()))
+
+
+def _with_env(document: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands under `env` of a workflow is known to its expressions; a called workflow has its own alone."""
+    return {**context, "env": {name: rendered(text, context) for name, text in document.get("env", {}).items()}}
 
 
 def _status(good: bool, cancelled: bool = False) -> dict[str, Callable[[], bool]]:
@@ -293,14 +301,30 @@ class _Playing:
             (self.workspace / name).parent.mkdir(parents=True, exist_ok=True)
             (self.workspace / name).write_text(text)
         (self.workspace / ".venv").symlink_to(ROOT / ".venv")  # in the place of a minute of installing
+        (self.workspace / ".git" / "info").mkdir(parents=True)
+        (self.workspace / ".git" / "info" / "exclude").write_text("/.venv\n")
+        for arguments in (
+            ["init", "--quiet", "--initial-branch=main"],
+            ["add", "--all"],
+            ["commit", "--quiet", "--message", "As it is"],
+        ):
+            subprocess.run(["git", *AS_A_PERSON, *arguments], cwd=self.workspace, check=True)
 
     def _setup_python(self, *, python_version: str) -> None:
         assert python_version == "3.11"
 
     def _upload_artifact(
-        self, *, name: str, path: str, if_no_files_found: str = "warn", retention_days: int = 90
+        self,
+        *,
+        name: str,
+        path: str,
+        if_no_files_found: str = "warn",
+        retention_days: int = 90,
+        overwrite: bool = False,
     ) -> None:
         target = self._artifacts / name
+        if overwrite:
+            shutil.rmtree(target, ignore_errors=True)
         if target.exists():
             raise FileExistsError(f"an artifact {name} exists already")
         patterns = path.split()
