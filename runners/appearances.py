@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Sequence
 
 import fsspec
+from aiohttp import ClientError
 
 from matrix.chronicle import Appearance
 from matrix.errors import Infrastructure
@@ -59,5 +60,5 @@ def _registry(url: str) -> str:
         with fsspec.open(url, "rb", block_size=BLOCK) as file, zipfile.ZipFile(file) as wheel:
             names = [name for name in wheel.namelist() if name.startswith(FOLDER) and name.endswith(".py")]
             return "\n".join(wheel.read(name).decode() for name in names)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, ClientError, zipfile.BadZipFile) as error:
         raise Infrastructure(f"a wheel of {DISTRIBUTION} could not be read: {type(error).__name__}: {error}") from error

@@ -132,7 +132,10 @@ def entries() -> list[tuple[Entry, dt.datetime]]:
             entry = msgspec.json.decode(record.read_bytes(), type=Entry)
             used = record.stat().st_mtime
         except (msgspec.MsgspecError, OSError):
-            entry, used = _unfinished(folder), folder.stat().st_mtime
+            try:
+                entry, used = _unfinished(folder), folder.stat().st_mtime
+            except FileNotFoundError:
+                continue  # another process is removing it, or moves files in it
         found.append((entry, dt.datetime.fromtimestamp(used, dt.UTC)))
     return sorted(found, key=lambda pair: pair[1])
 
@@ -145,13 +148,11 @@ def _unfinished(folder: Path) -> Entry:
     )  # fmt: skip
 
 
-def note(kind: str, key: str, *, label: str, size: int, seconds: float = 0.0) -> None:
+def note(kind: str, key: str, *, label: str, size: int) -> None:
     """Count something that lies elsewhere, an image say, as an entry; noting it again is using it."""
     folder = root() / kind / key
     folder.mkdir(parents=True, exist_ok=True)
-    entry = Entry(
-        kind=kind, key=key, label=label, created_at=dt.datetime.now(dt.UTC), seconds=seconds, size=size, files={}
-    )
+    entry = Entry(kind=kind, key=key, label=label, created_at=dt.datetime.now(dt.UTC), seconds=0.0, size=size, files={})
     write_json(folder.with_name(f"{key}.json"), entry)
 
 

@@ -68,8 +68,6 @@ class Chat(Record, frozen=True, kw_only=True):
     """Sent with every request that is no stream: what makes it tell more."""
     serves: bool = True
     """False where the route is a shim of ours over the engine's own chat call: how that takes a bad request is ours."""
-    usage_in_streams: bool = True
-    """Whether a stream must be asked for its usage."""
     prompt_ids: Callable[[Json], Iterable[int] | None] = lambda answer: None
     """Of a whole answer."""
     token_ids: Callable[[Json], Iterable[int] | None] = lambda answer: None
@@ -118,8 +116,7 @@ class Chat(Record, frozen=True, kw_only=True):
             body |= self.regex(ask.regex)
         if not stream:
             return {**body, **self.extra}
-        options = {"stream_options": {"include_usage": True}} if self.usage_in_streams else {}
-        return {**body, "stream": True, **options}
+        return {**body, "stream": True, "stream_options": {"include_usage": True}}
 
     def parse(self, answer: Json) -> Reply:
         """A whole answer."""

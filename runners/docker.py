@@ -19,44 +19,35 @@ from pathlib import Path
 from typing import Any
 
 import docker
-import msgspec
-import psutil
 from docker.errors import DockerException, NotFound
 from docker.models.containers import Container
-from docker.types import DeviceRequest, LogConfig, Mount, Ulimit
+from docker.types import Mount
 from requests.exceptions import RequestException
 
-from matrix.cells import Cell, Device
+from matrix.cells import Cell
 from matrix.errors import Infrastructure, NotSupported, ReadinessError
-from runners import claims, daemon, failure, http, models, owner, preflight, waiting
+from runners import claims, containers, daemon, failure, http, models, owner, preflight, waiting
 from runners.claims import Registry
+from runners.containers import KERNELS, MODEL, PORT, SHIMS, read_only
 from runners.engine import (
     BESIDE_DEADLINE_S,
     OFFLINE,
-    QUIET,
     Conversion,
     Engine,
-    Environment,
     Launch,
     OutOfMemory,
     Server,
 )
 from runners.engine import SHIMS as STAND_INS
-from runners.images import Ready, kernels_volume
+from runners.images import Ready
 from runners.limits import Limits
 from runners.logs import CappedLog
 from runners.models import CONVERSION_DEADLINE_S, CONVERTING
 
-FOLDER = Path("/opt/engine")
-MODEL = Path("/model")
-SHIMS = Path("/opt/shims")
 REGISTRIES = Path("/opt/registries")
-KERNELS = Path("/cache")
 PROGRAM = Path("/opt/repro.py")
 RELAY = Path("/relay")
 WEIGHTS = Path("/weights")
-PORT = 8000
-TMP_BYTES = 4 * 2**30
 
 RELAY_PROGRAM = Path(__file__).with_name("relay.py")
 RELAY_MEMORY_BYTES = 256 * 2**20
@@ -80,7 +71,7 @@ def launch(engine: Engine, spec: Launch, log_path: Path, image: Ready, limits: L
     """
     if spec.cell.model.trust_remote_code and spec.online:
         raise NotSupported("a model whose own code is run is never allowed online")
-    inner = _inside(spec, image)
+    inner = containers.launch_inside(spec, image)
     label = owner.label(spec.label)
     words = ("-P", *engine.command(inner))
     started = time.monotonic()
@@ -90,7 +81,7 @@ def launch(engine: Engine, spec: Launch, log_path: Path, image: Ready, limits: L
         folder = stack.enter_context(_socket_folder(label))
         stack.callback(_remove_all, client, label)
         with daemon.blamed("the container cannot be created"):
-            container = client.containers.create(**settings(engine, spec, image, limits, label, words))
+            container = client.containers.create(**containers.settings(engine, spec, image, limits, label, words))
         watch = _Watch(container, limits, stack, log_path)
         socket = folder / "engine.sock"
         _start_relay(client, container, folder, image, label, watch)
@@ -125,104 +116,6 @@ def _beside(container: Container, image: Ready, program: Path, words: Sequence[s
     return models.output_of(program, done.exit_code, output, errors)
 
 
-def inside(image: Ready) -> Environment:
-    """An image's interpreter and packages, as the paths inside name them."""
-    return Environment(folder=FOLDER, python=Path(image.python), requirements_sha256=image.requirements_sha256 or "")
-
-
-def _inside(spec: Launch, image: Ready) -> Launch:
-    return msgspec.structs.replace(
-        spec, environment=inside(image), model_path=_mounted(spec.model_path), port=PORT, shims=SHIMS,
-        compile_cache=KERNELS,
-    )  # fmt: skip
-
-
-def _mounted(model_path: Path) -> Path:
-    return MODEL / model_path.name if model_path.is_file() else MODEL
-
-
-def settings(
-    engine: Engine, spec: Launch, image: Ready, limits: Limits, label: str, words: tuple[str, ...]
-) -> dict[str, Any]:
-    """What the container is created with; pure but for looking whether the model is a file or a folder."""
-    inner = _inside(spec, image)
-    return {
-        **hardened(image, label, spec.cell.id),
-        **devices(spec.cell.device, spec.accelerators),
-        "entrypoint": [image.python],
-        "command": list(words),
-        "environment": _environment(engine, inner),
-        "network_mode": "bridge" if spec.online else "none",
-        "cap_add": list(spec.cell.release.cap_add),
-        "mem_limit": limits.memory_bytes,
-        "memswap_limit": limits.memory_bytes,
-        "shm_size": limits.shm_bytes,
-        "cpuset_cpus": ",".join(str(core) for core in sorted(psutil.Process().cpu_affinity())),  # ours, as a child's
-        "pids_limit": limits.processes,
-        "mounts": [
-            read_only(spec.model_path, inner.model_path),
-            read_only(spec.shims, SHIMS),
-            _kernels(image),
-        ],
-    }
-
-
-def hardened(image: Ready, label: str, cell_id: str) -> dict[str, Any]:
-    """What every container of ours is created with: an init, no capabilities, nothing to write but /tmp."""
-    return {
-        "image": image.id,
-        "labels": {daemon.LABEL: label, daemon.CELL_LABEL: cell_id},
-        "init": True,
-        "user": image.user,
-        "hostname": "engine",
-        "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges"],
-        "read_only": True,
-        "tmpfs": {"/tmp": f"rw,exec,mode=1777,size={TMP_BYTES}"},
-        "stdin_open": False,
-        # The log is ours from the first byte on: what the daemon keeps besides must not fill the disk.
-        "log_config": LogConfig(type="none"),
-        "detach": True,
-    }
-
-
-def devices(device: Device, visible: tuple[str, ...]) -> dict[str, Any]:
-    """How a container gets its accelerators: device requests for NVIDIA, device files and groups for ROCm."""
-    unlimited = [Ulimit(name="memlock", soft=-1, hard=-1)]
-    match device.kind:
-        case "cuda":
-            request = DeviceRequest(driver="nvidia", device_ids=list(visible), capabilities=[["gpu"]])
-            return {"device_requests": [request], "ulimits": unlimited}
-        case "rocm":
-            return {
-                "devices": ["/dev/kfd:/dev/kfd:rw", "/dev/dri:/dev/dri:rw"],
-                "group_add": ["video", "render"],
-                "ulimits": unlimited,
-            }
-        case _:
-            return {}
-
-
-def read_only(source: Path, target: Path) -> Mount:
-    """A file or folder of the host that the container may read."""
-    return Mount(target=str(target), source=str(source.resolve()), type="bind", read_only=True)
-
-
-def _kernels(image: Ready) -> Mount:
-    """The volume of compiled kernels: one an image, so that they are neither rebuilt each night nor mistaken."""
-    name = kernels_volume(image.id)
-    return Mount(target=str(KERNELS), source=name, type="volume", labels={daemon.KERNELS_LABEL: image.digest})
-
-
-def _environment(engine: Engine, inner: Launch) -> dict[str, str]:
-    visible = {}
-    if inner.cell.device.kind == "rocm" and inner.accelerators:
-        visible = {"ROCR_VISIBLE_DEVICES": ",".join(inner.accelerators)}
-    home = {"HOME": str(KERNELS), "USER": "readiness", "TMPDIR": "/tmp"}  # no such user need be in its passwd
-    hub = {} if inner.online else OFFLINE
-    return {**home, **QUIET, **hub, **visible, **engine.environment(inner)}
-
-
 # --- the relay --------------------------------------------------------------------------------------------
 
 
@@ -255,7 +148,7 @@ def _start_relay(
 ) -> None:
     words = ["-I", str(RELAY / "relay.py"), str(RELAY / "in" / "engine.sock"), str(PORT)]
     given = {
-        **hardened(image, label, "relay"),
+        **containers.hardened(image, label, "relay"),
         "entrypoint": [image.python],
         "command": words,
         "network_mode": f"container:{container.id}",
@@ -381,7 +274,7 @@ def convert(engine: Engine, image: Ready, checkpoint: Path, target: Path, cell: 
     """Make an engine's own weights with the converter in its image; raises Infrastructure with its last words."""
     assert engine.convert is not None
     asked = Conversion(
-        environment=inside(image), checkpoint=MODEL, target=WEIGHTS / target.name, dtype=cell.dtype,
+        environment=containers.inside(image), checkpoint=MODEL, target=WEIGHTS / target.name, dtype=cell.dtype,
         quantization=engine.makes(cell.config), shims=SHIMS,
     )  # fmt: skip
     mounts = [
@@ -402,7 +295,7 @@ def registry(engine: Engine, image: Ready) -> Registry | None:
     """What the release in an image claims to run; None where its engine's file does not say how that is read."""
     if engine.registry is None:
         return None
-    arguments = ("-P", str(REGISTRIES), *engine.registry(inside(image)))
+    arguments = ("-P", str(REGISTRIES), *engine.registry(containers.inside(image)))
 
     def read() -> str:
         code, log = _run(image, "registry", arguments, [read_only(claims.PROGRAM, REGISTRIES)])
@@ -416,13 +309,13 @@ def run_program(
 ) -> tuple[int, str]:
     """Run a standalone program in an engine's image to its end, on the cell's device; exit code and log."""
     inner = Launch(
-        cell=cell, environment=inside(image), model_path=MODEL, port=PORT, shims=SHIMS, compile_cache=KERNELS,
-        accelerators=accelerators,
+        cell=cell, environment=containers.inside(image), model_path=MODEL, port=PORT, shims=SHIMS,
+        compile_cache=KERNELS, accelerators=accelerators,
     )  # fmt: skip
-    mounts = [read_only(program, PROGRAM), read_only(STAND_INS, SHIMS), _kernels(image)]
+    mounts = [read_only(program, PROGRAM), read_only(STAND_INS, SHIMS), containers.kernels(image)]
     more = {
-        **devices(cell.device, accelerators),
-        "environment": _environment(engine, inner),
+        **containers.devices(cell.device, accelerators),
+        "environment": containers.environment(engine, inner),
         "working_dir": "/tmp",
         "cap_add": list(cell.release.cap_add),
     }
@@ -435,7 +328,7 @@ def _run(
     """Run the image's Python to its end, as isolated as an engine and without any network; exit code and log."""
     label = owner.label(name)
     given = {
-        **hardened(image, label, name),
+        **containers.hardened(image, label, name),
         "entrypoint": [image.python],
         "command": list(arguments),
         "environment": {"HOME": "/tmp", **OFFLINE},

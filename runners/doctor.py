@@ -7,13 +7,13 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import docker
 import psutil
-from docker.errors import DockerException
 from uv import find_uv_bin
 
 from matrix.cells import Record
-from runners import cache, environments
+from matrix.errors import Infrastructure
+from runners import cache, daemon, environments
+from runners.leases import nvidia_smi
 
 NEEDED_DISK_GIB = 15
 NEEDED_MEMORY_GIB = 8
@@ -85,28 +85,21 @@ def _instructions() -> Finding:
 
 
 def _docker() -> Finding:
-    try:
-        client = docker.from_env(timeout=5)
-        try:
-            found = f"Docker Engine {client.version()['Version']}"
-        finally:
-            client.close()
-        return Finding(what="Docker", found=found, good=True, needed_for="engines in containers")
-    except DockerException:
-        advice = "install Docker Engine and start its daemon; the venv launcher needs none"
-        return Finding(
-            what="Docker", found="no daemon answers", good=False, needed_for="engines in containers", advice=advice
-        )
+    version = daemon.version()
+    return Finding(
+        what="Docker", found="no daemon answers" if version is None else f"Docker Engine {version}",
+        good=version is not None, needed_for="engines in containers",
+        advice="install Docker Engine and start its daemon; the venv launcher needs none",
+    )  # fmt: skip
 
 
 def _gpu() -> Finding:
-    tool = shutil.which("nvidia-smi")
-    names = ""
-    if tool:
-        query = (tool, "--query-gpu=name,driver_version", "--format=csv,noheader")
-        names = subprocess.run(query, capture_output=True, text=True, check=False, timeout=30).stdout.strip()
+    try:
+        found, good = nvidia_smi("--query-gpu=name,driver_version", "--format=csv,noheader"), True
+    except Infrastructure as error:
+        found, good = str(error), False
     return Finding(
-        what="NVIDIA accelerator", found=names or "none", good=bool(names), needed_for="GPU cells",
+        what="NVIDIA accelerator", found=found or "none", good=good and bool(found), needed_for="GPU cells",
         advice="profile quick needs none",
     )  # fmt: skip
 

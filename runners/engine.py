@@ -15,6 +15,7 @@ import numpy.typing as npt
 from matrix.cells import Cell, Config, Record
 from matrix.errors import EngineBrokeProtocol
 from runners.chat import Chat
+from runners.chat import Json as Json
 
 READY_BASE_S = 600.0
 READY_BYTES_PER_S = 20e6
@@ -28,9 +29,6 @@ QUIET = {"DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED
 
 LISTED_SHOWN = 3
 """Ids of a list that fit into a sentence."""
-
-Json = Any
-"""A decoded JSON answer: an engine may send any shape, and parsers raise KeyError/TypeError on a wrong one."""
 
 
 class Environment(Record, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ import tarfile
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TextIO
 
 from uv import find_uv_bin
 
@@ -74,7 +75,7 @@ def build(
 class _Teller:
     """Runs tools with their output in a log, passing each line on as progress."""
 
-    def __init__(self, log: object, say: Say) -> None:
+    def __init__(self, log: TextIO, say: Say) -> None:
         self._log = log
         self._say = say
 
@@ -97,8 +98,8 @@ class _Teller:
             assert process.stdout is not None
             for line in process.stdout:
                 lines.append(line)
-                self._log.write(line)  # type: ignore[attr-defined]  # an open text file
-                self._log.flush()  # type: ignore[attr-defined]
+                self._log.write(line)
+                self._log.flush()
                 self._say(line.strip()[:100])
             code = process.wait()
         finally:

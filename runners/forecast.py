@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -10,7 +9,7 @@ import msgspec
 from matrix.cells import Release
 from matrix.errors import ReadinessError
 from matrix.load import Matrix
-from runners import cache, claims
+from runners import cache, claims, releases
 from runners.claims import Registry
 from runners.engine import Engine, Environment
 
@@ -19,20 +18,16 @@ WORDS = {"native": "knows it", "fallback": "by transformers' classes", "none": "
 
 def newest(matrix: Matrix) -> list[Release]:
     """The newest stable release of each engine that has a lock."""
-    found: dict[str, Release] = {}
-    for release in matrix.releases.values():
-        if release.channel == "stable" and release.requirements is not None:
-            other = found.get(release.engine)
-            if other is None or (release.released or dt.date.min) >= (other.released or dt.date.min):
-                found[release.engine] = release
-    return list(found.values())
+    engines = dict.fromkeys(release.engine for release in matrix.releases.values())
+    locked = [[one for one in releases.stable(matrix, engine) if one.requirements is not None] for engine in engines]
+    return [found[-1] for found in locked if found]
 
 
-def registries(releases: Iterable[Release], engines: Mapping[str, Engine]) -> dict[str, Registry | str]:
+def registries(chosen: Iterable[Release], engines: Mapping[str, Engine]) -> dict[str, Registry | str]:
     """The registry of each release by its id, or why it is not known. Nothing is installed and no engine is started."""
     built = {entry.label: entry.key for entry, _ in cache.entries() if entry.kind == "environments"}
     found: dict[str, Registry | str] = {}
-    for release in releases:
+    for release in chosen:
         key = built.get(release.id)
         found[release.id] = "no environment here" if key is None else _registry(engines[release.engine], key)
     return found

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from httpx2 import HTTPError
-from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
 from tqdm.auto import tqdm
 
@@ -35,12 +36,8 @@ def download(repo: str, revision: str, folder: Path, say: Callable[[str], None])
     wanted = f"{repo} at {revision[:12]}"
     for _ in range(ATTEMPTS):
         say(f"downloading {wanted}")
-        try:
+        with _asked(wanted):
             damaged = _fetch(repo, revision, folder, say)
-        except GatedRepoError as error:
-            raise Infrastructure(f"the hub refuses {wanted}: accept its licence there and set HF_TOKEN") from error
-        except (HTTPError, LocalEntryNotFoundError, OSError) as error:
-            raise Infrastructure(f"the hub did not give {wanted}: {_reason(error)}") from error
         if not damaged:
             return
         say(f"damaged, fetching again: {', '.join(damaged)}")
@@ -49,18 +46,40 @@ def download(repo: str, revision: str, folder: Path, say: Callable[[str], None])
     raise Infrastructure(f"{wanted} came damaged {ATTEMPTS} times: {', '.join(damaged)}")
 
 
+def config(repo: str, revision: str, folder: Path) -> Path:
+    """Fetch the config.json of a checkpoint at a commit into `folder`; raises Infrastructure where that fails."""
+    with _asked(f"config.json of {repo} at {revision[:12]}"):
+        found = hf_hub_download(repo, "config.json", revision=revision, local_dir=folder, endpoint=_endpoint())
+    return Path(found)
+
+
+@contextmanager
+def _asked(wanted: str) -> Iterator[None]:
+    """Whatever the hub does not give inside the block is no fault of an engine."""
+    try:
+        yield
+    except GatedRepoError as error:
+        raise Infrastructure(f"the hub refuses {wanted}: accept its licence there and set HF_TOKEN") from error
+    except (HTTPError, OSError) as error:
+        raise Infrastructure(f"the hub did not give {wanted}: {_reason(error)}") from error
+
+
+def _endpoint() -> str | None:
+    """The hub's client reads the variable only once, when it is imported."""
+    return os.environ.get("HF_ENDPOINT")
+
+
 def _fetch(repo: str, revision: str, folder: Path, say: Callable[[str], None]) -> list[str]:
     """Download what is lacking; returns the files that are still lacking or differ from the hub's checksums."""
-    endpoint = os.environ.get("HF_ENDPOINT")  # the hub's client reads it only once, when it is imported
     snapshot_download(
         repo,
         revision=revision,
         local_dir=folder,
         allow_patterns=list(CHECKPOINT_FILES),
-        endpoint=endpoint,
+        endpoint=_endpoint(),
         tqdm_class=_said(say),
     )
-    found = HfApi(endpoint=endpoint).verify_repo_checksums(repo, revision=revision, local_dir=folder)
+    found = HfApi(endpoint=_endpoint()).verify_repo_checksums(repo, revision=revision, local_dir=folder)
     lacking = [name for name in found.missing_paths if any(fnmatch(name, wanted) for wanted in CHECKPOINT_FILES)]
     return sorted({*lacking, *(mismatch["path"] for mismatch in found.mismatches)})
 

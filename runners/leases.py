@@ -30,6 +30,9 @@ KEPT_GIB = 1
 
 POLL_S = 0.2
 
+SMI_DEADLINE_S = 60.0
+"""Seconds; a second or two is usual, some more where the driver wakes up."""
+
 
 @contextmanager
 def lease(cell: Cell, limits: Limits) -> Iterator[tuple[str, ...]]:
@@ -96,9 +99,15 @@ def _amd_accelerators() -> int:
 
 
 def nvidia_smi(*arguments: str) -> str:
-    """What NVIDIA's tool says; nothing where there is none, or no device."""
+    """What NVIDIA's tool says; nothing where there is none, or no device.
+
+    Infrastructure where it hangs: then nobody knows what the devices do.
+    """
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return ""
-    done = subprocess.run((tool, *arguments), capture_output=True, text=True, check=False, timeout=60)
+    try:
+        done = subprocess.run((tool, *arguments), capture_output=True, text=True, check=False, timeout=SMI_DEADLINE_S)
+    except subprocess.TimeoutExpired:
+        raise Infrastructure(f"nvidia-smi has not answered within {SMI_DEADLINE_S:.0f} s") from None
     return done.stdout.strip() if done.returncode == 0 else ""

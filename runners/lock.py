@@ -30,10 +30,11 @@ PLAIN = (
     "--python-version", PYTHON,
 )  # fmt: skip
 
-
-PINNED = re.compile(r"^([A-Za-z0-9][\w.-]*)(?:\[[^]]*\])?==", re.M)
+PIN = re.compile(r"^(?P<name>[A-Za-z0-9][\w.-]*)(?P<extras>\[[\w,.-]+\])?==(?P<version>[^\s;#]+)", re.M)
+"""A requirement that names one version."""
 
 NO_LIMIT = dt.date(9999, 1, 1)
+"""After every release: what a file pins by name may be newer than the rest."""
 
 
 def lock(source: Path, *, as_of: dt.date | None = None) -> None:
@@ -46,7 +47,7 @@ def lock(source: Path, *, as_of: dt.date | None = None) -> None:
     if as_of is not None:
         pinned = "\n".join(path.read_text() for path in (source, overrides) if path.is_file())
         more += ["--exclude-newer", str(as_of + dt.timedelta(days=1))]
-        for name in sorted(set(PINNED.findall(pinned))):
+        for name in sorted({pin["name"] for pin in PIN.finditer(pinned)}):
             more += ["--exclude-newer-package", f"{name}={NO_LIMIT}"]
     other = OTHER_PLATFORM.search(source.read_text())
     platform = other[1] if other else PLATFORM
@@ -65,11 +66,14 @@ def _compile(*arguments: str) -> None:
 
 
 def main(names: list[str]) -> None:
-    """Lock the named releases, or everything and the harness itself."""
-    for source in sorted(REQUIREMENTS.glob("*.in")):
-        if not names or source.stem in names:
-            print(f"locking {source.stem}", flush=True)
-            lock(source)
+    """Lock the named files, or everything and the harness itself; exits where there is no such file."""
+    sources = {source.stem: source for source in sorted(REQUIREMENTS.glob("*.in"))}
+    unknown = [name for name in names if name not in sources]
+    if unknown:
+        raise SystemExit(f"no {', '.join(f'{name}.in' for name in unknown)} in {REQUIREMENTS}")
+    for name in names or sources:
+        print(f"locking {name}", flush=True)
+        lock(sources[name])
     if not names:
         project = PACKAGED.parent / "pyproject.toml"
         overrides = ("--overrides", str(HARNESS.with_suffix(".overrides.txt")))

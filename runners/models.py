@@ -12,14 +12,12 @@ from pathlib import Path
 
 from uv import find_uv_bin
 
+from matrix import parameters
 from matrix.cells import Cell, FolderSource, HubSource, Model, PackageSource, RecipeSource, Record, ScriptSource
 from matrix.errors import Infrastructure, NotSupported, WrongInput
 from runners import cache, environments, failure
 from runners.engine import Engine, Environment
 from runners.environments import Say
-
-EXPERT_KEYS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
-"""By which configurations say how many experts there are."""
 
 DEQUANTIZE = Path(__file__).parent / "conversions" / "dequantize_gguf.py"
 DEQUANTIZE_WEIGHTS = Path(__file__).parent / "conversions" / "dequantize_weights.py"
@@ -73,9 +71,13 @@ def local(folder: Path) -> Checkpoint:
 
 
 def _require_checkpoint(folder: Path, name: str) -> None:
-    missing = [file for file in MINIMUM if not (folder / file).is_file()]
-    if missing:
-        raise WrongInput(f"{name} is no checkpoint: {', '.join(missing)} not found")
+    if lacking := missing(folder):
+        raise WrongInput(f"{name} is no checkpoint: {', '.join(lacking)} not found")
+
+
+def missing(folder: Path) -> list[str]:
+    """Files of which a folder must have all to be a checkpoint, and has not."""
+    return [name for name in MINIMUM if not (folder / name).is_file()]
 
 
 def own_weights(
@@ -277,13 +279,4 @@ def has_experts(folder: Path) -> bool:
     """Whether a checkpoint is a mixture of experts, by its configuration."""
     config = json.loads((folder / "config.json").read_text())
     text = config.get("text_config", config)
-    return any(text.get(key) for key in EXPERT_KEYS)
-
-
-def vocabulary_size(folder: Path) -> int:
-    """The `vocab_size` of a checkpoint's configuration, text part first."""
-    config = json.loads((folder / "config.json").read_text())
-    size = config.get("text_config", config).get("vocab_size")
-    if not isinstance(size, int):
-        raise WrongInput(f"{folder / 'config.json'}: no vocab_size in it")
-    return size
+    return any(text.get(key) for key in parameters.EXPERTS)

@@ -39,7 +39,7 @@ def of_engine(matrix: Matrix, engine: str, digest: Digest | None) -> NewRelease 
     `digest`: None where no daemon can ask a registry. Raises Infrastructure where the index or a registry does not
     answer, and WrongInput where nothing says what the index calls the engine.
     """
-    stable = [one for one in matrix.releases.values() if one.engine == engine and one.channel == "stable"]
+    stable = releases.stable(matrix, engine)
     locked = [one for one in stable if one.requirements is not None]
     if not locked:
         return None
@@ -48,7 +48,7 @@ def of_engine(matrix: Matrix, engine: str, digest: Digest | None) -> NewRelease 
     newest = releases.published(like.dated_by or name)[-1]
     if Version(newest.version) <= _order(like):
         return None
-    installable = any(one.version == newest.version for one in releases.published(name))
+    installable = like.dated_by is None or newest.version in [one.version for one in releases.published(name)]
     known = any(one.version == newest.version for one in stable)
     entry, about_image = (None, "") if known else _of_image(like, newest.version, newest.released, digest)
     said = (_about_lock(like, name, newest.version, installable), about_image)
@@ -104,22 +104,22 @@ def _about_lock(like: Release, name: str, version: str, installable: bool) -> st
 
 def _of_image(like: Release, version: str, released: dt.date, digest: Digest | None) -> tuple[Release | None, str]:
     """The release as an image alone, and what is to be said of it."""
-    image = like.image
-    if image is None or like.version not in image.tag:
+    image = releases.image_of(like, version)
+    if image is None:
         return None, ""
-    tag = image.tag.replace(like.version, version)
     if digest is None:
-        return None, f"No Docker daemon was there to ask for the digest of {tag}."
-    found = digest(tag)
+        return None, f"No Docker daemon was there to ask for the digest of {image.tag}."
+    found = digest(image.tag)
     if found is None:
-        return None, f"The registry has no {tag} yet."
+        return None, f"The registry has no {image.tag} yet."
+    image = msgspec.structs.replace(image, digest=found)
     try:
-        return _image_release(like, image, tag, found, version, released), f"Its image {tag} is in, by its digest."
+        return _image_release(like, image, version, released), f"Its image {image.tag} is in, by its digest."
     except msgspec.ValidationError:
-        return None, f"{tag} is none that the tables can name."
+        return None, f"{image.tag} is none that the tables can name."
 
 
-def _image_release(like: Release, image: Image, tag: str, digest: str, version: str, released: dt.date) -> Release:
+def _image_release(like: Release, image: Image, version: str, released: dt.date) -> Release:
     return _release(
         {
             "engine": like.engine,
@@ -128,7 +128,7 @@ def _image_release(like: Release, image: Image, tag: str, digest: str, version: 
             "build": "official",
             "released": released,
             "device_kinds": (),
-            "image": msgspec.structs.replace(image, tag=tag, digest=digest),
+            "image": image,
             "cap_add": like.cap_add,
         }
     )

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import glob
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import tomlkit
 from packaging.tags import Tag, compatible_tags, cpython_tags, platform_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from matrix.cells import Device, Image, Model, Profile, Record, Release
 from matrix.errors import WrongInput
 from matrix.load import Matrix
-from runners import cache, environments, lock, releases
+from runners import cache, environments, lock, releases, tables
+from runners.lock import PIN
 
 REFERENCE = re.compile(
     r"^(?P<repository>[a-z0-9][a-z0-9._-]*(:\d+)?(/[a-z0-9._-]+)*):(?P<tag>[A-Za-z0-9_][\w.-]*)"
@@ -32,10 +30,10 @@ REFERENCE = re.compile(
 
 def newest(matrix: Matrix, engine: str) -> Release:
     """The newest stable release of an engine in the tables; raises WrongInput where there is none."""
-    known = [one for one in matrix.releases.values() if one.engine == engine and one.channel == "stable"]
+    known = releases.stable(matrix, engine)
     if not known:
-        raise WrongInput(f"--engine {engine}: no stable release of it in {matrix.folder / 'engines.toml'}")
-    return max(known, key=lambda one: one.released or dt.date.min)
+        raise WrongInput(f"--engine {engine}: no stable release of it in {matrix.folder / tables.ENGINES}")
+    return known[-1]
 
 
 def of_image(reference: str, version: str | None, like: Release, device: Device) -> Release:
@@ -139,7 +137,7 @@ def _locked(given: Wheel, name: str, like: Release, release_id: str, folder: Pat
     known = folder / like.requirements
     target = known.with_name(f"{release_id}.txt")
     source, overrides = target.with_suffix(".in"), known.with_suffix(".overrides.txt")
-    source.write_text(releases.PIN.sub(lambda pin: _pinned(pin, name, given), known.with_suffix(".in").read_text()))
+    source.write_text(PIN.sub(lambda pin: _pinned(pin, name, given), known.with_suffix(".in").read_text()))
     if overrides.is_file() and target != known:
         shutil.copy(overrides, target.with_suffix(".overrides.txt"))
     # The resolver prefers what a lock that is there says: of a wheel by the same version even the hash of another file.
@@ -159,7 +157,7 @@ def _pinned(pin: re.Match[str], name: str, given: Wheel) -> str:
 def word(what: str, text: str) -> str:
     """Any text as a part of a cell's name; raises WrongInput where nothing of it can be."""
     found = re.sub(r"[^a-z0-9.]+", "-", text.lower())
-    found = re.sub(r"[.-]*-[.-]*|\.{2,}", "-", found).strip(".-")
+    found = re.sub(r"[.-]{2,}", "-", found).strip(".-")
     if not found:
         raise WrongInput(f"{what} {text!r}: no letter and no digit in it that could name a cell")
     return found
@@ -173,7 +171,7 @@ def copied(matrix: Matrix, folder: Path) -> Iterator[None]:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise WrongInput(f"--into {folder}: exists already; name a new folder, or remove it")
-    shutil.copytree(matrix.folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    tables.copy(matrix.folder, folder)
     try:
         yield
     except BaseException:
@@ -183,23 +181,6 @@ def copied(matrix: Matrix, folder: Path) -> Iterator[None]:
 
 def write(folder: Path, release: Release, model: Model, profile: Profile) -> None:
     """Put a release, a model and a profile into a folder of tables, in the place of those by the same id."""
-    _put(folder / "engines.toml", "release", release, ("engine", "version"))
-    _put(folder / "models.toml", "model", model, ("id",))
-    _put(folder / "profiles.toml", "profile", profile, ("id",))
-
-
-def _put(path: Path, kind: str, record: Record, keys: tuple[str, ...]) -> None:
-    table = _table(record)
-    document = tomlkit.parse(path.read_text()).unwrap()
-    others = [one for one in document.get(kind, []) if any(one.get(key) != table[key] for key in keys)]
-    path.write_text(tomlkit.dumps({**document, kind: [*others, table]}))
-
-
-def _table(record: Record) -> dict[str, Any]:
-    """A record as TOML takes it, which knows no null."""
-    values = msgspec.to_builtins(record, builtin_types=(dt.date,))
-    return {key: _given(value) if isinstance(value, dict) else value for key, value in _given(values).items()}
-
-
-def _given(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value is not None}
+    tables.put(folder, "release", release)
+    tables.put(folder, "model", model)
+    tables.put(folder, "profile", profile)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matrix.cells import Cell, Model, Record
 from matrix.load import Matrix
-from runners import claims, daemon, docker, environments, images, models
+from runners import claims, containers, daemon, docker, environments, images, models
 from runners.engine import SHIMS, Claim, Conversion, Engine, Environment
 from runners.environments import Say
 from runners.images import Ready
@@ -72,4 +72,4 @@ def in_docker(matrix: Matrix, cell: Cell, engine: Engine, source: Checkpoint, sa
     claim = claims.of_checkpoint(docker.registry(engine, image), source.folder, cell.model.architecture)
     with claims.told(claim):
         weights = models.own_weights(engine, image.id, convert, source, cell, say)
-    return Prepared(environment=docker.inside(image), image=image, model_path=weights, claim=claim)
+    return Prepared(environment=containers.inside(image), image=image, model_path=weights, claim=claim)

@@ -25,9 +25,9 @@ class Board:
         self._said: dict[str, float] = {}
         columns = (
             SpinnerColumn(),
-            TextColumn("{task.fields[name]:<24}"),
+            TextColumn("{task.fields[name]:<24}", markup=False),
             TimeElapsedColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
         )
         self._progress = Progress(*columns, console=console, transient=False) if console.is_terminal else None
 

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import requests
-import tomlkit
 from packaging.version import InvalidVersion, Version
 from pypi_simple import PYPI_SIMPLE_ENDPOINT, DistributionPackage, NoSuchProjectError, PyPISimple
 
-from matrix.cells import Cell, Record, Release
+from matrix.cells import Cell, Image, Profile, Record, Release
 from matrix.errors import Infrastructure, WrongInput
 from matrix.load import Matrix
-from runners import lock
+from runners import lock, tables
 from runners.environments import tool_environment
-
-PROFILE = "bisect"
-"""Of the matrix that is made for a past release: the one cell."""
-
-PIN = re.compile(r"^(?P<name>[A-Za-z0-9][\w.-]*)(?P<extras>\[[\w,.-]+\])?==(?P<version>[^\s;#]+)", re.M)
-"""A requirement that names one version."""
-
+from runners.lock import PIN
 
 FOR_REPROS = ("requests",)
 """What a standalone program may import besides what its engine brings."""
@@ -36,6 +29,20 @@ class Past(Record, frozen=True, kw_only=True):
     version: str
     released: dt.date
     """UTC, of the last of its files: what was built for it later came with it."""
+
+
+def stable(matrix: Matrix, engine: str) -> list[Release]:
+    """The stable releases of an engine in the tables, the newest last."""
+    known = [one for one in matrix.releases.values() if one.engine == engine and one.channel == "stable"]
+    return sorted(known, key=lambda one: one.released or dt.date.min)
+
+
+def image_of(release: Release, version: str) -> Image | None:
+    """The image of another version, by its tag; None without an image, or where its tag does not name the version."""
+    image = release.image
+    if image is None or release.version not in image.tag:
+        return None
+    return msgspec.structs.replace(image, tag=image.tag.replace(release.version, version), digest=None)
 
 
 def distribution(release: Release, folder: Path) -> str:
@@ -106,46 +113,40 @@ def _version(text: str | None) -> Version | None:
         return None
 
 
-def with_past(matrix: Matrix, cell: Cell, past: Past, folder: Path, probes: Sequence[str]) -> str:
-    """Write a matrix with a past release of a cell's engine, and the profile PROFILE of that cell on it; its id.
-
-    Raises as `add_release` does.
-    """
-    release_id = add_release(matrix, cell.release, past, folder)
-    choose(folder, PROFILE, [release_id], [cell], probes)
-    return "__".join((release_id, *cell.id.split("__")[1:]))
-
-
 def add_release(matrix: Matrix, like: Release, past: Past, folder: Path) -> str:
     """Write the matrix into a folder, with a past release of an engine beside today's; its id.
 
     Its lock is resolved as of the day of its release, but for what today's file pins by name, and with today's packages
     where that cannot be. Raises Infrastructure where neither can: that release cannot be installed here.
     """
-    shutil.copytree(matrix.folder, folder, dirs_exist_ok=True)
+    tables.copy(matrix.folder, folder)
     release_id = f"{like.engine}-{past.version}"
     if release_id not in matrix.releases:
-        _write_lock(like, past, folder, release_id)
-        _add(folder / "engines.toml", "release", _past_release(matrix, like, past, release_id))
+        release = msgspec.structs.replace(
+            like, version=past.version, released=past.released, requirements=_locked(like, past, folder, release_id),
+            build_note=like.build_note.replace(like.version, past.version), image=image_of(like, past.version),
+        )  # fmt: skip
+        tables.put(folder, "release", release)
     return release_id
 
 
 def choose(folder: Path, name: str, releases: Sequence[str], like: Sequence[Cell], probes: Sequence[str]) -> None:
     """Write a profile into a folder of tables: some releases with the models, devices and configs of some cells."""
-    profile = {
-        "id": name,
-        "description": "What is asked of past releases.",
-        "tier": "deep",
-        "probes": list(probes),
-        "releases": list(releases),
-        "models": list(dict.fromkeys(cell.model.id for cell in like)),
-        "devices": list(dict.fromkeys(cell.device.id for cell in like)),
-        "configs": list(dict.fromkeys(cell.config.id for cell in like)),
-    }
-    _add(folder / "profiles.toml", "profile", profile)
+    profile = Profile(
+        id=name,
+        description="What is asked of past releases.",
+        tier="deep",
+        probes=tuple(probes),
+        releases=tuple(releases),
+        models=tuple(dict.fromkeys(cell.model.id for cell in like)),
+        devices=tuple(dict.fromkeys(cell.device.id for cell in like)),
+        configs=tuple(dict.fromkeys(cell.config.id for cell in like)),
+    )
+    tables.put(folder, "profile", profile)
 
 
-def _write_lock(old: Release, past: Past, folder: Path, release_id: str) -> None:
+def _locked(old: Release, past: Past, folder: Path, release_id: str) -> str:
+    """Write the lock of a past release; its path within the folder."""
     source = _source(old, folder)
     target = source.with_name(f"{release_id}.in")
     name = distribution(old, folder)
@@ -161,6 +162,7 @@ def _write_lock(old: Release, past: Past, folder: Path, release_id: str) -> None
         lock.lock(target, as_of=past.released)
     except Infrastructure as error:
         _lock_with_todays(target, error)
+    return str(target.with_suffix(".txt").relative_to(folder))
 
 
 def _lock_with_todays(target: Path, error: Infrastructure) -> None:
@@ -169,22 +171,3 @@ def _lock_with_todays(target: Path, error: Infrastructure) -> None:
         lock.lock(target)
     except Infrastructure:
         raise error from None
-
-
-def _past_release(matrix: Matrix, old: Release, past: Past, release_id: str) -> dict[str, object]:
-    """Today's table with that version in it; an image by its tag, for the digest is another."""
-    tables = tomlkit.parse((matrix.folder / "engines.toml").read_text())["release"]
-    (table,) = [one for one in tables.unwrap() if (one["engine"], one["version"]) == (old.engine, old.version)]
-    table |= {"version": past.version, "released": past.released, "requirements": f"requirements/{release_id}.txt"}
-    table["build_note"] = old.build_note.replace(old.version, past.version)
-    if "image" in table:
-        table["image"]["tag"] = table["image"]["tag"].replace(old.version, past.version)
-        table["image"].pop("digest", None)
-    return dict(table)
-
-
-def _add(path: Path, kind: str, table: Mapping[str, object]) -> None:
-    """Put one more `[[kind]]` into a file of tables, in the place of one by the same id."""
-    document = tomlkit.parse(path.read_text()).unwrap()
-    document[kind] = [one for one in document[kind] if one.get("id", "") != table.get("id")] + [table]
-    path.write_text(tomlkit.dumps(document))

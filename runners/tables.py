@@ -1,4 +1,7 @@
-"""Additions to models.toml and engines.toml; what stands there stays byte for byte, with its order and its comments."""
+"""Tables of a matrix folder, written: additions for people to read, and copies in which something of a user's stands.
+
+In an addition what stands there stays byte for byte, with its order and its comments; a copy keeps neither.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,14 @@ from matrix.cells import Record, Release
 from matrix.discover import Find
 from matrix.results import write_bytes
 
-MODELS, ENGINES = "models.toml", "engines.toml"
+MODELS, ENGINES, PROFILES = "models.toml", "engines.toml", "profiles.toml"
+FILES = {"model": MODELS, "release": ENGINES, "profile": PROFILES}
+KEYS = ("id", "engine", "version")
+"""By which a table is known, as far as it has them."""
+
 NIGHTLY = "nightly"
+
+# --- additions --------------------------------------------------------------------------------------------
 
 
 def with_finds(text: str, finds: Sequence[Find]) -> str:
@@ -34,9 +43,9 @@ def with_releases(text: str, releases: Sequence[Release]) -> str:
         document = tomlkit.parse(text)
         old = _nightly(document, release) if release.channel == NIGHTLY else None
         if old is None:
-            new.append(_given(release))
+            new.append(values(release))
         else:
-            _update(old, _given(release))
+            _update(old, values(release))
             text = tomlkit.dumps(document)
     return _appended(text, "release", new)
 
@@ -48,7 +57,7 @@ def write(folder: Path, files: Mapping[str, str], check: Callable[[Path], object
     """
     with tempfile.TemporaryDirectory(prefix="readiness-tables-") as name:
         trial = Path(name) / "matrix"
-        shutil.copytree(folder, trial)
+        copy(folder, trial)
         for file, text in files.items():
             write_bytes(trial / file, text.encode())
         check(trial)
@@ -67,21 +76,8 @@ def difference(name: str, before: str, after: str) -> str:
 
 
 def _model(find: Find) -> dict[str, Any]:
-    given = _given(find.model)
+    given = values(find.model)
     return {**given, "unpublished": True} if find.gated else given
-
-
-def _given(record: Record) -> dict[str, Any]:
-    """The fields of a record that are not as they are where nothing is said."""
-    fields = msgspec.structs.fields(type(record))
-    values = {field.encode_name: (getattr(record, field.name), field.default) for field in fields}
-    config = type(record).__struct_config__
-    tag = {str(config.tag_field): config.tag} if config.tag_field else {}
-    return tag | {
-        name: _given(value) if isinstance(value, Record) else value
-        for name, (value, default) in values.items()
-        if value != default and value is not None
-    }
 
 
 def _appended(text: str, kind: str, tables: Sequence[Mapping[str, Any]]) -> str:
@@ -141,3 +137,38 @@ def _update(old: Table, new: Mapping[str, Any]) -> None:
             _update(old[key], value)
         elif old.get(key) != (list(value) if isinstance(value, tuple) else value):
             old[key] = _item(value)
+
+
+# --- copies -----------------------------------------------------------------------------------------------
+
+
+def copy(folder: Path, target: Path) -> None:
+    """Copy the tables of a matrix and its locks, over what lies there; the packaged ones lie beside a program."""
+    shutil.copytree(folder, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+
+
+def put(folder: Path, kind: str, record: Record) -> None:
+    """Put a `[[kind]]` into its file of a copy, in the place of the one that is called as it is."""
+    path, table = folder / FILES[kind], values(record)
+    document = tomlkit.parse(read(path)).unwrap()
+    others = [one for one in document.get(kind, ()) if _called(one) != _called(table)]
+    path.write_text(tomlkit.dumps({**document, kind: [*others, table]}))
+
+
+def _called(table: Mapping[str, Any]) -> list[Any]:
+    return [table.get(key) for key in KEYS]
+
+
+# --- records ----------------------------------------------------------------------------------------------
+
+
+def values(record: Record) -> dict[str, Any]:
+    """The fields of a record that are not as they are where nothing is said."""
+    config = type(record).__struct_config__
+    found: dict[str, Any] = {str(config.tag_field): config.tag} if config.tag_field else {}
+    for field in msgspec.structs.fields(type(record)):
+        value = getattr(record, field.name)
+        made = field.default_factory
+        if value not in (None, field.default if made is msgspec.NODEFAULT else made()):
+            found[field.encode_name] = values(value) if isinstance(value, Record) else value
+    return found

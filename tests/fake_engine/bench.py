@@ -224,15 +224,15 @@ def heed_interrupts() -> None:
 
 def engines(mark: str) -> list[psutil.Process]:
     """Living engines whose environment carries this mark."""
-    return [process for process in marked(mark) if adapter.PROGRAM.name in " ".join(process.cmdline())]
+    return marked(mark, adapter.PROGRAM.name)
 
 
-def marked(mark: str) -> list[psutil.Process]:
-    """Living processes of the engine whose environment carries this mark."""
+def marked(mark: str, program: str = "") -> list[psutil.Process]:
+    """Living processes whose environment carries this mark and whose command names this program."""
     found = []
     for process in psutil.process_iter():
         try:
-            ours = process.environ().get(MARK) == mark
+            ours = process.environ().get(MARK) == mark and program in " ".join(process.cmdline())
         except (psutil.Error, OSError):
             continue  # another user's, a zombie, or gone meanwhile
         if ours and process.pid != os.getpid():

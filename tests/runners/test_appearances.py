@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 from hypothesis import given
@@ -37,7 +40,36 @@ def test_the_first_of_any_is_found_in_few_looks(count: int, first: int) -> None:
     assert len(looks) <= 9
 
 
-def test_a_wheel_that_cannot_be_read_is_no_answer() -> None:
-    """Nothing listens there."""
-    with pytest.raises(Infrastructure, match=r"a wheel of transformers could not be read: \w+: "):
-        appearances._registry("http://127.0.0.1:9/transformers-1.0-py3-none-any.whl")
+class Refuses(BaseHTTPRequestHandler):
+    """Says how long a wheel is, and gives nothing of it."""
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "1000000")
+        self.send_header("Accept-Ranges", "bytes")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.send_error(503)
+
+    def log_message(self, format: str, *words: object) -> None:
+        return
+
+
+@pytest.fixture
+def refusing() -> Iterator[str]:
+    """The address of such a server."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refuses)
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_wheel_that_cannot_be_read_is_no_answer(refusing: str) -> None:
+    """Nothing listens at the first address; at the other one it is refused in the middle."""
+    for place in ("http://127.0.0.1:9", refusing):
+        with pytest.raises(Infrastructure, match=r"a wheel of transformers could not be read: \w+: "):
+            appearances._registry(f"{place}/transformers-1.0-py3-none-any.whl")

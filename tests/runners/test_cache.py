@@ -151,6 +151,16 @@ print((cache.ensure("kind", "race", build, label="race") / "file").read_text())
 """
 
 
+REMOVING = """
+import sys
+from pathlib import Path
+folder = Path(sys.argv[1])
+for path in sorted(folder.iterdir(), reverse=True):
+    path.unlink()
+folder.rmdir()
+"""
+
+
 def test_two_processes_build_once(tmp_path: Path) -> None:
     """Processes that want the same entry wait for the one that builds it."""
     log = tmp_path / "log"
@@ -264,4 +274,20 @@ def test_what_lies_elsewhere_is_counted_and_removed_by_its_own_remover(cache_roo
     gone = cache.prune(max_bytes=2**30, removers={"images": lambda entry: removed.append(entry.label)})
     assert [entry.size for entry in gone] == [10 * 2**30]
     assert removed == ["readiness/a:1"]
+    assert cache.entries() == []
+
+
+def test_what_another_process_removes_meanwhile_is_left_out_of_the_list(cache_root: Path) -> None:
+    """An entry without its record is measured file by file, and its files may go while it is."""
+    folder = cache_root / "environments" / "going-1"
+    folder.mkdir(parents=True)
+    for number in range(3000):
+        (folder / f"{number:04}").write_text("x")
+    going = subprocess.Popen([sys.executable, "-c", REMOVING, str(folder)])
+    try:
+        while going.poll() is None:
+            assert {entry.key for entry, _ in cache.entries()} <= {"going-1"}
+    finally:
+        going.kill()
+        going.wait()
     assert cache.entries() == []

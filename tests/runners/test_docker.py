@@ -23,7 +23,7 @@ from matrix.results import Status, Verdict
 from probes import loading, throughput
 from probes.probe import Probe
 from probes.roofline import device
-from runners import daemon, docker, failure, limits, logs, reap
+from runners import containers, daemon, docker, failure, limits, logs, reap
 from runners.engine import Engine, Launch, Server
 from runners.images import Ready
 from runners.limits import GIB, Limits
@@ -248,7 +248,7 @@ def test_a_gigabyte_of_log_fills_neither_disk_nor_memory(tmp_path: Path, fake_im
 
 def test_a_port_taken_on_the_host_does_not_matter(tmp_path: Path, fake_image: Ready, mark: str) -> None:
     """The port that the engine serves on is its own network's: the host's is not asked for."""
-    with socket.create_server(("127.0.0.1", docker.PORT)), launched(fake_engine(), tmp_path, fake_image, mark):
+    with socket.create_server(("127.0.0.1", containers.PORT)), launched(fake_engine(), tmp_path, fake_image, mark):
         pass
 
 
@@ -361,7 +361,7 @@ def created(fake_image: Ready, tmp_path: Path, mark: str, kind: str, count: int,
     """The daemon's own account of a container that was created and not started."""
     cell = replace(CELL, device=replace(CELL.device, kind=kind, accelerators=count))
     there = replace(in_container(tmp_path, mark), cell=cell, accelerators=ids)
-    given = docker.settings(fake_engine(), there, fake_image, limits.limits(cell, 0), f"{mark}/x", ("-V",))
+    given = containers.settings(fake_engine(), there, fake_image, limits.limits(cell, 0), f"{mark}/x", ("-V",))
     with daemon.connected() as client:
         container = client.containers.create(**given)
         try:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import subprocess
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ from matrix.cells import Release
 from matrix.errors import Infrastructure
 from runners import environments
 from runners.engine import Environment
+from tests.runners.wheels import wheel
 
 WHEEL = "tiny-1.0-py3-none-any.whl"
 
@@ -27,23 +26,8 @@ def wheels(tmp_path: Path, cache_root: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("UV_FIND_LINKS", raising=False)
     monkeypatch.setenv("UV_OFFLINE", "1")
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
-    _make_wheel(folder / WHEEL)
+    wheel(folder / WHEEL, "tiny", "1.0")
     return folder
-
-
-def _make_wheel(path: Path) -> None:
-    files = {
-        "tiny.py": b"SIZE = 1\n",
-        "tiny-1.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n",
-        "tiny-1.0.dist-info/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    with zipfile.ZipFile(path, "w") as wheel:
-        record = ""
-        for name, data in files.items():
-            wheel.writestr(name, data)
-            digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
-            record += f"{name},sha256={digest},{len(data)}\n"
-        wheel.writestr("tiny-1.0.dist-info/RECORD", record + "tiny-1.0.dist-info/RECORD,,\n")
 
 
 def lock(wheels: Path, *, digest: str | None = None, comment: str = "") -> Path:
@@ -64,7 +48,7 @@ def test_an_environment_holds_what_its_lock_says(wheels: Path) -> None:
     """The environment runs what its lock names, and is known by the lock's hash."""
     requirements = lock(wheels)
     environment = environments.build("tiny-1.0", requirements)
-    assert runs(environment, "import tiny; print(tiny.SIZE)") == "1\n"
+    assert runs(environment, "import tiny; print(tiny.__version__)") == "1.0\n"
     assert environment.requirements_sha256 == hashlib.sha256(requirements.read_bytes()).hexdigest()
 
 

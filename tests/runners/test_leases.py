@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from matrix.errors import Infrastructure
-from runners import leases, limits, preflight
+from runners import doctor, leases, limits, preflight
 from runners.leases import several
 from runners.limits import GIB
 from tests.fake_engine.bench import CELL
@@ -122,12 +122,31 @@ def test_accelerators_are_those_of_the_vendors_tool(tmp_path: Path, monkeypatch:
     assert leases.accelerators("cuda") == ["3", "5"]
 
 
+def test_a_vendors_tool_that_hangs_is_our_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silence is not the same as no device; the doctor says it and goes on."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    nvidia_smi(tmp_path, "", monkeypatch)
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\nexec sleep 30\n")
+    monkeypatch.setattr(leases, "SMI_DEADLINE_S", 0.2)
+    with pytest.raises(Infrastructure, match="nvidia-smi has not answered within 0 s"):
+        leases.accelerators("cuda")
+    found = {finding.what: finding for finding in doctor.examine()}
+    assert not found["NVIDIA accelerator"].good
+
+
 def test_foreign_memory_on_an_accelerator_is_our_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody else's 5 GB would make the engine run out of memory; the sentence says what to do."""
     nvidia_smi(tmp_path, "0, 12\n1, 5000", monkeypatch)
     preflight.accelerators(GPU_CELL, ("0",))
     with pytest.raises(Infrastructure, match="accelerator 1 has 5000 MiB in use by somebody else"):
         preflight.accelerators(GPU_CELL, ("0", "1"))
+
+
+def test_the_driver_is_that_of_the_vendors_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the first accelerator, for all have the same; a device without NVIDIA's accelerators has none."""
+    nvidia_smi(tmp_path, "570.1\n570.1", monkeypatch)
+    assert preflight.driver(GPU_CELL.device) == "570.1"
+    assert preflight.driver(CELL.device) is None
 
 
 def test_no_driver_is_our_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,11 +12,13 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import msgspec
 import pytest
 
 from matrix.errors import Infrastructure, WrongInput
 from matrix.load import PACKAGED
 from probes import tables
+from probes.past import inside
 from runners import releases
 from runners.releases import Past
 
@@ -90,18 +92,29 @@ def test_a_past_release_stands_beside_todays_with_a_lock_of_its_day(tmp_path: Pa
     matrix = tables.matrix(PACKAGED)
     cell = next(cell for cell in matrix.cells() if cell.id == "mlx-lm-0.32.2__tiny-falcon-h1-0.5b__cpu-tiny__float32")
     past = Past(version="0.31.2", released=dt.date(2026, 4, 7))
-    cell_id = releases.with_past(matrix, cell, past, tmp_path, ["loading", "correctness"])
-    assert cell_id == "mlx-lm-0.31.2__tiny-falcon-h1-0.5b__cpu-tiny__float32"
+    (there_is,) = inside(matrix, [cell], past, tmp_path, ["loading", "correctness"], profile="one")
+    assert there_is.id == "mlx-lm-0.31.2__tiny-falcon-h1-0.5b__cpu-tiny__float32"
     there = tables.matrix(tmp_path)
     release = there.releases["mlx-lm-0.31.2"]
     assert (release.released, release.build_note[:15]) == (past.released, "mlx-lm 0.31.2 a")
     lock = there.path(str(release.requirements)).read_text()
     assert "mlx-lm==0.31.2 " in lock and "requests==" in lock
-    profile = there.profiles[releases.PROFILE]
+    profile = there.profiles["one"]
     assert profile.probes == ("loading", "correctness")
-    assert [one.id for one in there.cells() if one.release.id in profile.releases and one.id == cell_id] == [cell_id]
-    releases.with_past(matrix, cell, past, tmp_path, ["loading"])  # once more changes the profile alone
+    assert (profile.releases, profile.models) == (("mlx-lm-0.31.2",), (cell.model.id,))
+    inside(matrix, [cell], past, tmp_path, ["loading"], profile="one")  # once more changes the profile alone
     assert len(tomllib.loads((tmp_path / "engines.toml").read_text())["release"]) == len(matrix.releases) + 1
+
+
+def test_an_image_of_a_past_release_has_its_tag_and_no_digest() -> None:
+    """Where a tag does not name the version there is none: today's image must not pass for another release."""
+    release = tables.matrix(PACKAGED).releases["vllm-0.32.0"]
+    assert release.image is not None
+    image = releases.image_of(release, "0.31.1")
+    assert image == msgspec.structs.replace(release.image, tag="vllm/vllm-openai:v0.31.1", digest=None)
+    moving = msgspec.structs.replace(release.image, tag="vllm/vllm-openai:latest")
+    assert releases.image_of(msgspec.structs.replace(release, image=moving), "0.31.1") is None
+    assert releases.image_of(msgspec.structs.replace(release, image=None), "0.31.1") is None
 
 
 def test_what_cannot_be_resolved_is_told_by_the_resolver(tmp_path: Path) -> None:
@@ -110,8 +123,8 @@ def test_what_cannot_be_resolved_is_told_by_the_resolver(tmp_path: Path) -> None
     cell = next(cell for cell in matrix.cells() if cell.release.id == "mlx-lm-0.32.2")
     day = dt.date(2024, 1, 12)  # there was no backend for CPUs yet
     with pytest.raises(Infrastructure, match=r"uv pip compile exited with code 1: .*unsatisfiable"):
-        releases.with_past(matrix, cell, Past(version="0.0.99", released=day), tmp_path / "none", ["loading"])
-    releases.with_past(matrix, cell, Past(version="0.0.1", released=day), tmp_path / "old", ["loading"])
+        inside(matrix, [cell], Past(version="0.0.99", released=day), tmp_path / "none", ["loading"])
+    inside(matrix, [cell], Past(version="0.0.1", released=day), tmp_path / "old", ["loading"])
     assert "mlx-lm==0.0.1 " in (tmp_path / "old" / "requirements" / "mlx-lm-0.0.1.txt").read_text()
 
 

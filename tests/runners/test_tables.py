@@ -92,6 +92,7 @@ def test_a_release_comes_last_and_a_nightly_one_takes_the_place_of_the_last() ->
     before = tables.read(PACKAGED / tables.ENGINES)
     first = tables.with_releases(before, [NIGHTLY])
     assert first.startswith(before)
+    assert "build_env" not in first[len(before) :]  # empty, as it is where nothing is said
     commented = first.replace('channel = "nightly"', 'channel = "nightly" # moves') + "\n# the end\n"
     image = msgspec.structs.replace(NIGHTLY.image, digest=f"sha256:{'b' * 64}")  # type: ignore[type-var]
     tomorrow = msgspec.structs.replace(NIGHTLY, version="nightly-20261201", image=image)
