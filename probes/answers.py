@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from matrix.results import Result, SchemaError, Verdict, read_result
+from matrix.results import RESULT_ENDING, Result, SchemaError, Verdict, read_result
 
 ALONE = "judged alone"
 """The name in a verdict's evidence of what it was before."""
@@ -15,7 +15,7 @@ def newest(runs: Iterable[Path], probe: str) -> list[tuple[Path, Result]]:
     """The newest readable answer of each cell to a probe, and its run."""
     found = []
     for run in runs:
-        for path in sorted(run.glob(f"*/{probe}.result.json")):
+        for path in sorted(run.glob(f"*/{probe}{RESULT_ENDING}")):
             try:
                 found.append((run, read_result(path)))
             except SchemaError:

@@ -13,24 +13,16 @@ from pathlib import Path
 import msgspec
 
 from matrix.cells import Record
-from matrix.results import (
-    Result,
-    SchemaError,
-    Status,
-    Table,
-    read_measurement,
-    write_result,
-)
+from matrix.results import Result, SchemaError, Status, Table, read_measurement, write_result
 from probes import noise_floor
 from probes.answers import ALONE, judged_alone, newest
 from probes.noise_floor import Ints, TokenLogprobs, arbitration
 from probes.noise_floor.arbitration import Agreement, Suspicion
+from probes.strata import ACCUSES
 from runners.engine import Engine
 
 CORRECTNESS = "correctness"
 LOADING = "loading"
-
-ACCUSES = (Status.FAIL, Status.DEGRADED)
 
 
 class Accused(Record, frozen=True, kw_only=True):

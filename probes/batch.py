@@ -12,9 +12,9 @@ from functools import partial
 
 from matrix.cells import Cell
 from matrix.results import Measurement, Table
-from probes import pooling, state, strata, ways
+from probes import state, strata, ways
 from probes.client import connect, in_flight
-from probes.probe import Bench, Look, Probe, Sequential
+from probes.probe import Bench, Probe
 from probes.ways import Answer, Asker, Job
 from runners.engine import Generation, Server
 
@@ -100,10 +100,5 @@ PROBE = Probe(
     deadline_s=900,
     measure=measure,
     judge=ways.judge,
-    sequential=Sequential(
-        more=(Look(start=1), Look(start=2, size=2)),
-        pool=ways.pool,
-        confirm=pooling.beside,
-        needs_confirming=strata.needs_confirming,
-    ),
+    sequential=strata.sequential(ways.pool),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -322,11 +322,11 @@ async def connect(
         yield Client(server, session, watch, deadline_s, vocabulary)
 
 
-async def in_flight(limit: int, jobs: Sequence[Callable[[], Any]]) -> list[Any]:
+async def in_flight(limit: int, jobs: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
     """Run coroutines with at most `limit` at once; results in order, the first error wins and ends the rest."""
     places = asyncio.Semaphore(limit)
 
-    async def run(job: Callable[[], Any]) -> Any:
+    async def run(job: Callable[[], Awaitable[T]]) -> T:
         async with places:
             return await job()
 

@@ -130,9 +130,7 @@ def _control(one: Paced, beside: Sequence[Paced]) -> Paced | None:
     return nearest if distance <= math.log(SIMILAR) else None
 
 
-def _ratio(
-    shape: str, of: Literal["arch", "peer"], against: str, mine: Sequence[float], theirs: Sequence[float]
-) -> Ratio:
+def _ratio(shape: str, of: Of, against: str, mine: Sequence[float], theirs: Sequence[float]) -> Ratio:
     low, high = interval(mine, theirs)
     return Ratio(
         shape=shape, of=of, against=against, value=float(np.median(mine) / np.median(theirs)), low=low, high=high

@@ -13,7 +13,7 @@ import pytest
 from matrix.cells import Cell
 from matrix.errors import WrongInput
 from matrix.plan import Planned
-from matrix.results import Measurement, Result, Status, Verdict, write_measurement, write_result
+from matrix.results import RESULT_ENDING, Measurement, Result, Status, Verdict, write_measurement, write_result
 from probes import arbitrate, comparison, workers
 from probes.probe import Probe
 from probes.session import Options, Session, Up, new_run_id
@@ -23,7 +23,6 @@ from runners import cache, failure, reap, signals
 
 SESSION = pytest.StashKey[Session]()
 RECORD = pytest.StashKey["Record"]()
-CELL_START = pytest.StashKey[dict[str, float]]()
 
 
 class Record:
@@ -78,7 +77,6 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
     cache.register_run(session.run.name)
     config.stash[SESSION] = session
-    config.stash[CELL_START] = {}
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -151,19 +149,13 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
     """The one place where results are written: after the call, or after a set-up that failed."""
     outcome: Any = yield
     report: pytest.TestReport = outcome.get_result()
-    if RECORD not in item.stash or "probe" not in getattr(item, "callspec", _NO_PARAMETERS).params:
+    callspec = getattr(item, "callspec", None)
+    if RECORD not in item.stash or callspec is None or "probe" not in callspec.params:
         return
     if call.when == "call" or (call.when == "setup" and call.excinfo is not None):
         result = _result(item, call)
         write_result(item.config.stash[SESSION].run, result)
         _shape(report, result.verdict)
-
-
-class _NoParameters:
-    params: dict[str, Any] = {}
-
-
-_NO_PARAMETERS = _NoParameters()
 
 
 def _result(item: pytest.Item, call: pytest.CallInfo[Any]) -> Result:
@@ -236,7 +228,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def _write_unrun(session: Session) -> None:
     for planned in session.plan:
         for probe in session.probes.values():
-            path = session.run / planned.cell.id / f"{probe.name}.result.json"
+            path = session.run / planned.cell.id / f"{probe.name}{RESULT_ENDING}"
             if not path.exists():
                 verdict = Verdict(status=Status.NOTRUN, reason="the run ended before this probe")
                 now = dt.datetime.now(dt.UTC)

@@ -18,14 +18,13 @@ import msgspec
 import numpy as np
 
 from matrix.cells import Cell, Record
-from matrix.errors import EngineBrokeProtocol
 from matrix.results import Measurement, Status, Table, Verdict
-from probes import breakpoints, ends, pooling, state, strata, ways
+from probes import breakpoints, pooling, state, strata, ways
 from probes.client import Client, connect
-from probes.correctness import stack
-from probes.probe import Bench, Look, Probe, Sequential
+from probes.correctness import decoded, stack
+from probes.probe import Bench, Probe
 from probes.strata import Correctness
-from runners.engine import Ask, Generation, Prompt, Scores, Server
+from runners.engine import Ask, Generation, Prompt, Server
 
 BELOW, BEYOND = 0.75, 1.25
 """Of a breakpoint: the lengths on its two sides."""
@@ -184,7 +183,9 @@ async def _stretch(
             return {f"{one.name} reference": reference, one.name: stack(scores, width=width)}, (0, 0)
         tokens = one.judged if one.judged and server.engine.max_top_k else generated_tokens(server)
         made = [await _generate(client, server, bench, ids[:start], tokens) for ids in sequences]
-    return _generated(server, bench, one, [ids[:start] for ids in sequences], made)
+    tables = decoded(server, bench, [ids[:start] for ids in sequences], made, one.name)
+    kept = len(tables[f"{one.name} reference"]["lengths"]) if tables else 0
+    return tables, (len(made), len(made) - kept)
 
 
 def generated_tokens(server: Server) -> int:
@@ -202,30 +203,6 @@ async def _generate(client: Client, server: Server, bench: Bench, prompt: tuple[
         ignore_eos=True,
     )
     return await client.generate(ask)
-
-
-def _generated(
-    server: Server, bench: Bench, one: Stretch, prompts: Sequence[tuple[int, ...]], made: Sequence[Generation]
-) -> tuple[dict[str, Table], tuple[int, int]]:
-    tokenizer = bench.reference.tokenizer()
-    ids_of = [ways.generated_ids(tokenizer, prompt, answer) for prompt, answer in zip(prompts, made, strict=True)]
-    kept: list[tuple[tuple[int, ...], int, Scores | None]] = []
-    for prompt, ids, answer in zip(prompts, ids_of, made, strict=True):
-        if ids is not None and not ids:
-            raise EngineBrokeProtocol("generated nothing where a fixed number of tokens was asked for")
-        if ids is not None:
-            kept.append(((*prompt, *ids), len(prompt), answer.scores))
-    counts = (len(made), len(made) - len(kept))
-    if not kept:
-        return {}, counts
-    lengths = [length for _, length, _ in kept]
-    reference = bench.reference.score([ids for ids, _, _ in kept], lengths)
-    tables = {f"{one.name} reference": reference | ends.never_chosen(server, len(kept))}
-    scores = [found for _, _, found in kept if found is not None]
-    if len(scores) == len(kept):
-        width = reference["token_ids"].shape[1] - 1
-        tables[one.name] = stack(scores, width=width, starts=[length - 1 for length in lengths])
-    return tables, counts
 
 
 # --- what it means ----------------------------------------------------------------------------------------
@@ -303,10 +280,5 @@ PROBE = Probe(
     deadline_s=1800,
     measure=measure,
     judge=judge,
-    sequential=Sequential(
-        more=(Look(start=1), Look(start=2, size=2)),
-        pool=pool,
-        confirm=pooling.beside,
-        needs_confirming=strata.needs_confirming,
-    ),
+    sequential=strata.sequential(pool),
 )

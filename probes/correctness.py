@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -16,9 +17,9 @@ import numpy as np
 from matrix.cells import Cell
 from matrix.errors import EngineBrokeProtocol, Infrastructure
 from matrix.results import Measurement, Table
-from probes import ends, pooling, strata
+from probes import ends, pooling, strata, ways
 from probes.client import Client, connect, in_flight
-from probes.probe import Bench, Look, Probe, Sequential
+from probes.probe import Bench, Look, Probe
 from probes.strata import Correctness
 from runners.engine import Ask, Generation, Prompt, Scores, Server
 
@@ -32,27 +33,23 @@ for the one mismatch in a thousand that rounding makes, so an engine of text alo
 
 def measure(server: Server, cell: Cell, bench: Bench) -> Measurement:
     """Score a part of the corpus where the engine can, generate from its prompts, and have the reference score that."""
-    unit = cell.device.workload.corpus_sequences
-    corpus = bench.reference.corpus(bench.look.start * unit, bench.look.size * unit)
-    prefill, generated = asyncio.run(_ask(server, cell, bench, corpus))
+    corpus = bench.corpus()
+    prefill, prompts, made = asyncio.run(_ask(server, cell, bench, corpus))
     tables = {"corpus": corpus}
     if bench.look == Look() and cell.dtype != "float32":
         tables["ladder"] = bench.reference.ladder(corpus)
     if prefill is not None:
         tables["prefill"] = stack(prefill, width=corpus["token_ids"].shape[1] - 1)
-    sequences, lengths = _sequences(generated, bench)
-    tables["decode reference"] = bench.reference.score([ids for ids, _ in sequences], lengths)
-    tables["decode reference"] |= ends.never_chosen(server, len(sequences))
-    scored = [scores for _, scores in sequences if scores is not None]
-    if len(scored) == len(sequences):
-        width = tables["decode reference"]["token_ids"].shape[1] - 1
-        tables["decode"] = stack(scored, width=width, starts=[length - 1 for length in lengths])
+    tables |= decoded(server, bench, [prompt.token_ids for prompt in prompts], made, "decode")
+    if "decode reference" not in tables:
+        # Text that does not survive a tokenizer may be garbage or just another spelling: nobody can be blamed for it.
+        raise Infrastructure("no generated text gives its token ids back, so nothing can be compared")
     values = Correctness(
         top_k=server.engine.max_top_k,
         prefill=prefill is not None,
         decode="logprobs" if "decode" in tables else "text",
-        texts=sum(answer.token_ids is None for _, answer in generated),
-        unusable_texts=len(generated) - len(sequences),
+        texts=sum(answer.token_ids is None for answer in made),
+        unusable_texts=len(made) - len(tables["decode reference"]["lengths"]),
         launched=server.log_path is not None,
     )
     return Measurement(values=msgspec.to_builtins(values), tables=tables)
@@ -60,10 +57,10 @@ def measure(server: Server, cell: Cell, bench: Bench) -> Measurement:
 
 async def _ask(
     server: Server, cell: Cell, bench: Bench, corpus: Table
-) -> tuple[list[Scores] | None, list[tuple[Prompt, Generation]]]:
+) -> tuple[list[Scores] | None, list[Prompt], list[Generation]]:
     async with connect(server, bench.watch, vocabulary=bench.reference.coverage().rows) as client:
         prefill = await _prefill(client, server, corpus) if server.engine.score is not None else None
-        return prefill, await _decode(client, server, cell, bench, corpus)
+        return prefill, *(await _decode(client, server, cell, bench, corpus))
 
 
 async def _prefill(client: Client, server: Server, corpus: Table) -> list[Scores]:
@@ -73,7 +70,7 @@ async def _prefill(client: Client, server: Server, corpus: Table) -> list[Scores
 
 async def _decode(
     client: Client, server: Server, cell: Cell, bench: Bench, corpus: Table
-) -> list[tuple[Prompt, Generation]]:
+) -> tuple[list[Prompt], list[Generation]]:
     work = cell.device.workload
     scored = server.engine.max_top_k > 0
     count = work.decode_sequences * bench.look.size * (1 if scored else TEXT_FACTOR)
@@ -88,8 +85,7 @@ async def _decode(
         )
         for prompt in prompts
     ]
-    answers = await in_flight(IN_FLIGHT, [lambda ask=ask: client.generate(ask) for ask in asks])  # type: ignore[misc]
-    return list(zip(prompts, answers, strict=True))
+    return prompts, await in_flight(IN_FLIGHT, [partial(client.generate, ask) for ask in asks])
 
 
 def _prompts(server: Server, bench: Bench, corpus: Table, length: int) -> list[Prompt]:
@@ -102,31 +98,34 @@ def _prompts(server: Server, bench: Bench, corpus: Table, length: int) -> list[P
     prompts = [Prompt(token_ids=ids, text=tokenizer.decode(ids, skip_special_tokens=False)) for ids in openings]
     if server.engine.prompts == "token-ids":
         return prompts
-    return [p for p in prompts if tuple(tokenizer.encode(p.text, add_special_tokens=False).ids) == p.token_ids]
+    return [prompt for prompt in prompts if ways.retokenized(tokenizer, prompt.token_ids) == prompt.token_ids]
 
 
-def _sequences(
-    generated: Sequence[tuple[Prompt, Generation]], bench: Bench
-) -> tuple[list[tuple[tuple[int, ...], Scores | None]], list[int]]:
-    """Prompt and generated ids together, with the scores of the generated ones, and the prompts' lengths."""
+def decoded(
+    server: Server, bench: Bench, prompts: Sequence[tuple[int, ...]], made: Sequence[Generation], name: str
+) -> dict[str, Table]:
+    """What the reference says of generated tokens, as `<name> reference`, and the engine where it did, as `name`.
+
+    Texts that do not give their token ids back are left out; nothing where all are.
+    """
     tokenizer = bench.reference.tokenizer()
-    sequences: list[tuple[tuple[int, ...], Scores | None]] = []
-    lengths = []
-    for prompt, answer in generated:
-        ids = answer.token_ids
-        if ids is None:
-            whole = tuple(tokenizer.encode(prompt.text + answer.text, add_special_tokens=False).ids)
-            ids = whole[len(prompt.token_ids) :]
-            if whole[: len(prompt.token_ids)] != prompt.token_ids or len(ids) != answer.completion_tokens:
-                continue
-        if not ids:
+    kept: list[tuple[tuple[int, ...], int, Scores | None]] = []
+    for prompt, answer in zip(prompts, made, strict=True):
+        ids = ways.generated_ids(tokenizer, prompt, answer)
+        if ids is not None and not ids:
             raise EngineBrokeProtocol("generated nothing where a fixed number of tokens was asked for")
-        sequences.append(((*prompt.token_ids, *ids), answer.scores))
-        lengths.append(len(prompt.token_ids))
-    if not sequences:
-        # Text that does not survive a tokenizer may be garbage or just another spelling: nobody can be blamed for it.
-        raise Infrastructure("no generated text gives its token ids back, so nothing can be compared")
-    return sequences, lengths
+        if ids is not None:
+            kept.append(((*prompt, *ids), len(prompt), answer.scores))
+    if not kept:
+        return {}
+    lengths = [length for _, length, _ in kept]
+    reference = bench.reference.score([ids for ids, _, _ in kept], lengths)
+    tables = {f"{name} reference": reference | ends.never_chosen(server, len(kept))}
+    scores = [found for _, _, found in kept if found is not None]
+    if len(scores) == len(kept):
+        width = reference["token_ids"].shape[1] - 1
+        tables[name] = stack(scores, width=width, starts=[length - 1 for length in lengths])
+    return tables
 
 
 def stack(scores: Sequence[Scores], *, width: int, starts: Sequence[int] | None = None) -> Table:
@@ -162,12 +161,7 @@ def not_asked(cell: Cell) -> str | None:
     return "judged by the probe for quantized weights" if cell.config.quantization else None
 
 
-SEQUENTIAL = Sequential(
-    more=(Look(start=1), Look(start=2, size=2)),
-    pool=pool,
-    confirm=pooling.beside,
-    needs_confirming=strata.needs_confirming,
-)
+SEQUENTIAL = strata.sequential(pool)
 
 PROBE = Probe(
     name="correctness",

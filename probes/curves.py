@@ -30,9 +30,9 @@ def by_position(
     if not len(places) or not replicates:
         return {}
     stretches = [part for part in np.array_split(places, min(POINTS, len(places))) if len(part)]
-    own = [_rms(noise_floor.token_difference(reference, candidate), counted, part) for part in stretches]
-    differences = [noise_floor.token_difference(reference, one) for one in replicates.values()]
-    noise = np.array([[_rms(one, counted, part) for part in stretches] for one in differences])
+    difference, *of_noise = (noise_floor.token_difference(reference, run) for run in (candidate, *replicates.values()))
+    own = [_rms(difference, counted, part) for part in stretches]
+    noise = np.array([[_rms(one, counted, part) for part in stretches] for one in of_noise])
     kept = np.isfinite(own) & np.isfinite(noise).all(axis=0)
     curves = {
         "position": [float(part[0]) for part in stretches],
@@ -54,8 +54,8 @@ def of_speeds(asked: Sequence[Asked], shapes: Iterable[Shape]) -> Curves:
 
 
 def _times(asked: Sequence[Asked], shape: Shape) -> Iterator[tuple[str, list[float]]]:
-    alone = {COLD} if shape.turns > 1 else {0}
-    answers = [one.answer for one in asked if one.shape == shape.id and one.turn in alone]
+    turn = COLD if shape.turns > 1 else 0
+    answers = [one.answer for one in asked if one.shape == shape.id and one.turn == turn]
     for name in ("ttft_s", "tpot_s"):
         known = [value for answer in answers if (value := getattr(answer, name)) is not None]
         if known:

@@ -1,4 +1,4 @@
-"""Cells on a past release of their engine: a matrix of its own, an environment of its day, an ordinary run."""
+"""Cells on past releases of their engine: which of these, a matrix of its own for each, an ordinary run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import IO
 
 from matrix.cells import HISTORY, Cell
 from matrix.errors import Infrastructure
@@ -19,29 +20,48 @@ STATUSES = (0, 1, 3)
 """Of `readiness run`, when it got through: as expected, an engine failed, something could not be measured."""
 
 
-def inside(matrix: Matrix, cells: Sequence[Cell], past: Past, folder: Path, probes: Sequence[str]) -> list[Cell]:
-    """The same cells, of one engine, on a past release of it, in a matrix that is written into `folder`."""
+def inside(
+    matrix: Matrix, cells: Sequence[Cell], past: Past, folder: Path, probes: Sequence[str], *, profile: str = HISTORY
+) -> list[Cell]:
+    """The same cells, of one engine, on a past release of it, in a matrix that is written into `folder`.
+
+    Raises Infrastructure where that release cannot be installed here.
+    """
     release_id = releases.add_release(matrix, cells[0].release, past, folder)
-    releases.choose(folder, HISTORY, [release_id], cells, probes)
+    releases.choose(folder, profile, [release_id], cells, probes)
     wanted = {"__".join((release_id, *cell.id.split("__")[1:])) for cell in cells}
     return [cell for cell in tables.matrix(folder).cells() if cell.id in wanted]
 
 
-def measure(folder: Path, cells: Collection[str], results: Path, launcher: str, workers: int) -> None:
+def measure(
+    folder: Path, cells: Collection[str], results: Path, launcher: str, workers: int = 1, *, profile: str = HISTORY
+) -> None:
     """Run cells of the matrix in `folder`/matrix by the front door, as anybody would; the run lies in `results`.
 
     Raises Infrastructure where the run itself did not get through.
     """
     command = [
-        sys.executable, "-m", "readiness", "run", "--matrix", str(folder / "matrix"), "--profile", HISTORY,
+        sys.executable, "-m", "readiness", "run", "--matrix", str(folder / "matrix"), "--profile", profile,
         *(word for cell in sorted(cells) for word in ("--select", cell)), "--launcher", launcher,
         "--results", str(results), "--site", str(folder / "site"), "--junit", str(folder / "junit.xml"),
         "--workers", str(workers),
     ]  # fmt: skip
     with (folder / "run.log").open("ab") as log:
-        code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False).returncode
+        code = _status(command, log)
     if code not in STATUSES:
-        raise Infrastructure(f"`readiness run` ended with status {code}; its words are in {folder / 'run.log'}")
+        raise Infrastructure(f"`readiness run` ended with status {code}; its words are in {folder.name}/run.log")
+
+
+def _status(command: Sequence[str], log: IO[bytes]) -> int:
+    """How it ends. Where we are stopped, it is stopped too, once, and takes its engines down before we go on."""
+    # In a session of its own: from the terminal's group it would have Ctrl-C a second time, amid its taking down.
+    run = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    try:
+        return run.wait()
+    finally:
+        if run.poll() is None:
+            run.terminate()
+            run.wait()
 
 
 def spread(published: Sequence[Past], most: int | None) -> list[Past]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from matrix.cells import Cell, Record, Tier
-from matrix.results import Measurement, Verdict
+from matrix.results import Measurement, Table, Verdict
 from probes.reference.stage import Reference
 from probes.stopwatch import Stopwatch
 from runners.engine import Server
@@ -27,6 +27,11 @@ class Bench(Record, frozen=True, kw_only=True):
     look: Look = Look()
     released: Reference | None = None
     """Of the weights as they were released, where the engine computes with others."""
+
+    def corpus(self) -> Table:
+        """The part of the corpus that is looked at, as the reference says it."""
+        unit = self.reference.workload.corpus_sequences
+        return self.reference.corpus(self.look.start * unit, self.look.size * unit)
 
 
 class Sequential(Record, frozen=True, kw_only=True):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import secrets
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from fnmatch import fnmatchcase
@@ -301,17 +300,21 @@ class Session:
             accelerators=ids,
             deadline_s=ready_deadline_s(size),
         )
-        log = self._fresh_log(cell)
+        try:
+            return self._offline_or_online(stack, spec, prepared, allowed)
+        except EngineCrashed as error:
+            if (excuse := reference.coverage().excuse(error)) is not None:
+                raise excuse from error
+            raise
+
+    def _offline_or_online(self, stack: ExitStack, spec: Launch, prepared: Prepared, allowed: Limits) -> Server:
+        log = self._fresh_log(spec.cell)
         try:
             return stack.enter_context(self._launch(spec, prepared, log, allowed))
         except NeedsNetwork:
             # Once more online: whether only the network was missing is worth knowing.
             spec = msgspec.structs.replace(spec, online=True, port=venv.free_port())
             return stack.enter_context(self._launch(spec, prepared, log.with_name("server.online.log"), allowed))
-        except EngineCrashed as error:
-            if (excuse := reference.coverage().excuse(error)) is not None:
-                raise excuse from error
-            raise
 
     def _fresh_log(self, cell: Cell) -> Path:
         """Where the engine writes; what an earlier start of it in this cell has written is kept beside."""
@@ -408,8 +411,3 @@ class Session:
         spent = dict(watch.spent)
         spent[HARNESS] = max(total_s - sum(spent.values()), 0.0)
         write_json(self.run / cell.id / "timings.json", Timings(cell_id=cell.id, seconds=spent))
-
-
-def now() -> tuple[dt.datetime, float]:
-    """Aware UTC for the record and a monotonic reading for durations."""
-    return dt.datetime.now(dt.UTC), time.monotonic()

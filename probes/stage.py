@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
@@ -82,7 +82,7 @@ def _references(
     _for_each(asked, lambda cell: _reference(session, cell, checkpoints[cell.model.id], board), pool)
 
 
-def _for_each(cells: Iterable[Cell], make: Callable[[Cell], None], pool: ThreadPoolExecutor) -> None:
+def _for_each(cells: Collection[Cell], make: Callable[[Cell], None], pool: ThreadPoolExecutor) -> None:
     """Those of tiny models side by side; others one after another, since each may fill the memory."""
     tiny = [pool.submit(make, cell) for cell in cells if isinstance(cell.model.source, RecipeSource | ScriptSource)]
     for cell in cells:

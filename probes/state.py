@@ -18,9 +18,9 @@ import numpy as np
 
 from matrix.cells import Cell
 from matrix.results import Measurement, Table
-from probes import pooling, strata, ways
+from probes import strata, ways
 from probes.client import connect, in_flight
-from probes.probe import Bench, Look, Probe, Sequential
+from probes.probe import Bench, Probe
 from probes.ways import Answer, Asker, Job
 from runners.engine import Generation, Server
 
@@ -164,8 +164,7 @@ async def _beside(
     jobs += [
         partial(asker.ask, ids, asker.namespace(number, "neighbour", i), fresh=True) for i, ids in enumerate(neighbours)
     ]
-    first: Generation = (await in_flight(len(jobs), jobs))[0]
-    return first
+    return (await in_flight(len(jobs), jobs))[0]
 
 
 async def _evict(asker: Asker, asked: Sequence[tuple[int, ...]], tokens: int) -> None:
@@ -187,10 +186,5 @@ PROBE = Probe(
     deadline_s=900,
     measure=measure,
     judge=ways.judge,
-    sequential=Sequential(
-        more=(Look(start=1), Look(start=2, size=2)),
-        pool=ways.pool,
-        confirm=pooling.beside,
-        needs_confirming=strata.needs_confirming,
-    ),
+    sequential=strata.sequential(ways.pool),
 )

@@ -17,6 +17,7 @@ from matrix.results import Measurement, Status, Table, Verdict
 from probes import curves, noise_floor, pooling
 from probes.ends import NEVER_CHOSEN, without
 from probes.noise_floor import Flags, RatioVerdict, TokenLogprobs
+from probes.probe import Look, Sequential
 
 SHIFT_FROM = 0.5
 SHIFT_TO = 0.05
@@ -78,6 +79,16 @@ def proven(verdict: Verdict) -> bool:
 def needs_confirming(verdict: Verdict) -> bool:
     """An accusation, unless it rests on numbers that are none: one start, or one set of sequences, may go wrong."""
     return verdict.status in ACCUSES and not proven(verdict)
+
+
+def sequential(pool: Callable[[Measurement, Measurement], Measurement]) -> Sequential:
+    """How probes go on whose verdict is one of statistics: as much again, as much as both, then other sequences."""
+    return Sequential(
+        more=(Look(start=1), Look(start=2, size=2)),
+        pool=pool,
+        confirm=pooling.beside,
+        needs_confirming=needs_confirming,
+    )
 
 
 def borne_out(verdict: Verdict, again: Verdict, fresh: bool) -> Verdict:

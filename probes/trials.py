@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,12 +14,16 @@ from matrix.load import Matrix
 from matrix.results import RESULT_ENDING, Result, Status, read_result
 from matrix.untrusted import plain, safe
 from probes import bisect, tables
+from probes.past import inside, measure
 from probes.provenance import without_places
-from runners import registry, releases, repros
-from runners.releases import PROFILE, Past
+from runners import registry, repros
+from runners.releases import Past
 
 Alike = Callable[[Result, Result], bool]
 """Whether two failures are the same one."""
+
+PROFILE = "bisect"
+"""Of the matrix that is made for a past release: the one cell."""
 
 GOOD_RUNS = 2
 """Of a release that does not show the fault: one that comes and goes would be missed by a single run."""
@@ -51,12 +53,11 @@ class Trier(Record, frozen=True, kw_only=True):
                 seen.append(trial(past, "untestable", str(error)))
         return together(seen)
 
-    def inside(self, past: Past, probes: Sequence[str]) -> tuple[Matrix, Cell]:
+    def on(self, past: Past, probes: Sequence[str]) -> tuple[Matrix, Cell]:
         """The matrix of a past release, and the cell on it."""
         folder = self.folder(past) / "matrix"
-        cell_id = releases.with_past(self.matrix, self.cell, past, folder, probes)
-        there = tables.matrix(folder)
-        return there, next(cell for cell in there.cells() if cell.id == cell_id)
+        (cell,) = inside(self.matrix, [self.cell], past, folder, probes, profile=PROFILE)
+        return tables.matrix(folder), cell
 
     def folder(self, past: Past) -> Path:
         """What is made and measured of a release."""
@@ -80,7 +81,7 @@ def by_repro(program: Path) -> Callable[[Trier, Past], Trial]:
     outcomes: dict[int, Outcome] = {0: "good", 1: "bad"}
 
     def once(trier: Trier, past: Past) -> Trial:
-        matrix, cell = trier.inside(past, ["loading"])
+        matrix, cell = trier.on(past, ["loading"])
         ran = repros.in_venv(matrix, registry.engines()[cell.release.engine], cell, program)
         return trial(past, "untestable" if ran.crashed else outcomes.get(ran.exit_code, "untestable"), ran.last_line)
 
@@ -109,19 +110,9 @@ def by_probe(probe: str, newest: Past, alike: Alike, launcher: str) -> Callable[
 def _measured(trier: Trier, past: Past, probe: str, launcher: str) -> Result:
     """Run the cell on a past release by the front door, as anybody would."""
     folder = trier.folder(past)
-    _, cell = trier.inside(past, sorted({"loading", probe}))
-    command = [
-        sys.executable, "-m", "readiness", "run", "--matrix", str(folder / "matrix"), "--profile", PROFILE,
-        "--select", cell.id, "--launcher", launcher, "--results", str(folder / "results"),
-        "--site", str(folder / "site"), "--junit", str(folder / "junit.xml"),
-    ]  # fmt: skip
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "run.log").open("ab") as log:
-        code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False).returncode
-    try:
-        return _stored(trier, past, probe)
-    except Infrastructure as error:
-        raise Infrastructure(f"{error}; `readiness run` ended with status {code}") from None
+    _, cell = trier.on(past, sorted({"loading", probe}))
+    measure(folder, [cell.id], folder / "results", launcher, profile=PROFILE)
+    return _stored(trier, past, probe)
 
 
 def _stored(trier: Trier, past: Past, probe: str) -> Result:

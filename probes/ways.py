@@ -119,8 +119,7 @@ class Asker:
 def prompts(server: Server, bench: Bench, cut: Callable[[Table], list[tuple[int, ...]]]) -> list[tuple[int, ...]]:
     """Distinct prompts cut from a part of the corpus; for an engine that takes text, those that survive it."""
     tokenizer = bench.reference.tokenizer()
-    unit = bench.reference.workload.corpus_sequences
-    found = list(dict.fromkeys(cut(bench.reference.corpus(bench.look.start * unit, bench.look.size * unit))))
+    found = list(dict.fromkeys(cut(bench.corpus())))
     if server.engine.prompts == "token-ids":
         return found
     usable = [ids for ids in found if retokenized(tokenizer, ids) == ids]

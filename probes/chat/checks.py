@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from itertools import zip_longest
 from math import inf
@@ -93,9 +92,8 @@ def _misrendered(exchange: Exchange, ways: list[Rendered], bos: int | None) -> s
 
 
 def _other_ids(found: tuple[int, ...], text: str | None, way: Rendered, bos: int | None) -> str:
-    times, expected = Counter(found)[bos or -1], Counter(way.ids)[bos or -1]
-    if bos is not None and times != expected:
-        return f"its prompt has {times} BOS where the template gives {expected}"
+    if bos is not None and found.count(bos) != way.ids.count(bos):
+        return f"its prompt has {found.count(bos)} BOS where the template gives {way.ids.count(bos)}"
     if text is not None and text != way.text:
         return f"its prompt of {len(found)} tokens, not {len(way.ids)}, has {parting(text, way.text)}"
     place = next((i for i, (a, b) in enumerate(zip_longest(found, way.ids)) if a != b), 0)

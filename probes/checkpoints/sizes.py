@@ -194,10 +194,9 @@ def sizes_of(text: Mapping[str, Any]) -> Sizes:
         cover, shared = layers.cover(text)
         return Sizes(published=dict(text), hidden=LEAST_HIDDEN, layers=cover, shared_layers=shared)
     heads = min(text["num_attention_heads"], HEADS)
-    own = text.get("head_dim")
-    published = own or published_head(text)
+    published = text.get("head_dim") or published_head(text)
     whole = heads * head(published)
-    fits = published * (text.get("num_attention_heads") or 1) == published_hidden(text)
+    fits = published * text["num_attention_heads"] == published_hidden(text)
     # A head that is not hidden / heads must stay so: code that computes it from the two would go unnoticed.
     hidden = whole if fits else LEAST_HIDDEN if whole != LEAST_HIDDEN else 192
     cover, shared = layers.cover(text)

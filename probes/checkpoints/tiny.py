@@ -7,7 +7,6 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -71,8 +70,4 @@ def made(folder: Path) -> Made:
 
 def copy_to(found: Checkpoint, target: Path) -> None:
     """A checkpoint's files in a folder of the user's."""
-    shutil.copytree(found.folder, target, dirs_exist_ok=True, copy_function=_readable)
-
-
-def _readable(source: Any, target: Any) -> None:
-    shutil.copyfile(source, target)
+    shutil.copytree(found.folder, target, dirs_exist_ok=True, copy_function=shutil.copyfile)

@@ -43,7 +43,6 @@ SIZES = ("--first", "--sequences", "--length")
 SLOWEST_BYTES_S = 50e6
 """Of weights that the disk delivers, by the checkpoint's size: a model read part by part is read some ten times."""
 
-
 HOSTED_BYTES = 2**28
 """A checkpoint up to this size goes through an interpreter that stays up, in the place of one that imports torch for
 each call. The deepest recipe has 151 MB."""

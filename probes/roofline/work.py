@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from matrix.cells import Record
-from probes.roofline.layers import Layer, layers
+from probes.roofline.layers import OF_LAYER, Layer, layers
 from probes.roofline.tensors import Tensor, weights_in
 
 OTHER_PARTS = re.compile(
@@ -27,7 +27,6 @@ OTHER_PARTS = re.compile(
 )
 """Tensors that no plain step of decoding text meets: other media, and heads that guess more tokens."""
 
-LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")
 LOOKUP = re.compile(r"(^|\.)(embed_tokens(_per_layer)?|wte|wpe|word_embeddings|embeddings?|embed_in)\.weight$")
 OUTPUT = re.compile(r"(^|\.)(lm_head|output|embed_out|output_layer)\.\w*weight\w*$")
 EXPERTS = re.compile(r"^(?P<layer>.*\.experts)\.(?:(?P<which>\d+)\.)?")
@@ -84,12 +83,6 @@ class Work(Record, frozen=True, kw_only=True):
         pairs = sum(2.0 * layer.score_width * _pairs(tokens, layer.window) for layer in self.layers)
         return 2.0 * self.active_weights * tokens + 2.0 * self.output_weights + pairs
 
-    def decode_flops(self, context: int) -> float:
-        """Of one token that follows so many others."""
-        seen = (context if layer.window is None else min(context, layer.window) for layer in self.layers)
-        pairs = sum(2.0 * layer.score_width * n for layer, n in zip(self.layers, seen, strict=True))
-        return 2.0 * (self.active_weights + self.output_weights) + pairs
-
 
 def _pairs(tokens: int, window: int | None) -> float:
     """Pairs of a token and one that it sees, itself included."""
@@ -106,7 +99,7 @@ def work(config: Mapping[str, Any], table: Mapping[str, Tensor], itemsize: int) 
     text = text_config(config)
     used = {name: tensor for name, tensor in table.items() if not _left_out(name, text)}
     experts = {name: tensor for name, tensor in used.items() if EXPERTS.match(name)}
-    outer = [name for name in used if name not in experts and not LAYER.search(name)]
+    outer = [name for name in used if name not in experts and not OF_LAYER.search(name)]
     lookups = {name for name in outer if LOOKUP.search(name)}
     output = {name for name in outer if OUTPUT.search(name)} or {n for n in lookups if "per_layer" not in n}
     read = {name: t for name, t in used.items() if name not in experts and (name not in lookups or name in output)}
@@ -134,7 +127,7 @@ def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _left_out(name: str, text: Mapping[str, Any]) -> bool:
-    layer = LAYER.search(name)
+    layer = OF_LAYER.search(name)
     beyond = layer is not None and int(layer[1]) >= _layer_count(text)
     return beyond or OTHER_PARTS.search(name) is not None
 

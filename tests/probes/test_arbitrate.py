@@ -62,7 +62,9 @@ def fault(world: World, seed: int) -> Array:
 
 def cell_of(engine: str, config: str = "default") -> Cell:
     release = msgspec.structs.replace(CELL.release, engine=engine, version="1.0")
-    return msgspec.structs.replace(CELL, release=release, config=msgspec.structs.replace(CELL.config, id=config))
+    model = msgspec.structs.replace(CELL.model, unpublished=False)  # or no night would collect it
+    of_config = msgspec.structs.replace(CELL.config, id=config)
+    return msgspec.structs.replace(CELL, release=release, model=model, config=of_config)
 
 
 def put(

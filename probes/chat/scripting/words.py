@@ -114,7 +114,7 @@ def table_of(told: dict[str, Any], words: Vocabulary) -> Table:
     """Every script cut into tokens, with the steps between them; ValueError where one cannot be cut."""
     bos, eos, other_eos = (words.ids[told[name]] for name in ("bos", "eos", "other_eos"))
     table = Table(bos=bos, eos=eos, other_eos=other_eos)
-    markers = re.compile("(" + "|".join(map(re.escape, told["plain"])) + ")")
+    markers = re.compile(f"({'|'.join(map(re.escape, told['plain'])) or '(?!)'})")  # without any, nothing is cut there
     pieces_from = len(words.ids)
     line_end = words.ids[words.word(GENERATION_PROMPT_ENDS.encode())]
     for number, script in enumerate(told["script"]):

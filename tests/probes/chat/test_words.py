@@ -49,6 +49,19 @@ def test_every_script_is_cut_into_tokens_that_say_it() -> None:
         assert said(vocabulary, tokens) == script["says"] + script.get("ends_with", TOLD["eos"])
 
 
+def test_a_format_without_markers_is_cut_as_well() -> None:
+    """Then every script is text alone."""
+    told = {**TOLD, "plain": [], "script": [{"says": "It is raining in Oslo, and cold."}]}
+    vocabulary = WORDS.Vocabulary(told)
+    ((_, tokens),) = WORDS.table_of(told, vocabulary).scripts
+    assert said(vocabulary, tokens) == f"It is raining in Oslo, and cold.{TOLD['eos']}"
+
+
+def test_who_asks_for_a_script_and_who_says_it_spell_its_trigger_alike() -> None:
+    """The program that makes the checkpoint imports nothing of ours, so the word is written down twice."""
+    assert [WORDS.trigger(number) for number in (0, 14)] == [formats.trigger(number) for number in (0, 14)]
+
+
 def test_no_two_tokens_follow_the_same_pair() -> None:
     """So what comes next is never in doubt; a piece has one stage more than the piece before it."""
     table = WORDS.table_of(TOLD, WORDS.Vocabulary(TOLD))

@@ -61,7 +61,6 @@ def test_flops_of_llama_3_1_8b() -> None:
     found = work(LLAMA_3_1_8B, llama_3_1_8b(), itemsize=2)
     pairs = 1000 * 1001 / 2
     assert found.prefill_flops(1000) == 2 * 6_979_321_856 * 1000 + 2 * 525_336_576 + 32 * 4 * 4096 * pairs
-    assert found.decode_flops(1000) == 2 * (6_979_321_856 + 525_336_576) + 32 * 4 * 4096 * 1000
 
 
 MIXTRAL_8X7B = {
