@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
 from matrix.cells import Record
 from matrix.chronicle import APPEARANCES, FOLDER, Appearance, Chronicle
-from matrix.results import SchemaError, read_json
+from matrix.results import read_json
+from reports.runs import Unreadable, readable
 
 
 class Chronicles(Record, frozen=True, kw_only=True):
@@ -21,19 +23,13 @@ class Chronicles(Record, frozen=True, kw_only=True):
 
 def read(results: Path) -> Chronicles:
     """What lies beside the runs of a results folder; what cannot be read is named."""
-    engines: list[Chronicle] = []
-    appearances: list[Appearance] = []
-    problems: list[str] = []
-    for path in sorted((results / FOLDER).glob("*.json")):
-        try:
-            if path.name == APPEARANCES:
-                appearances = read_json(path, list[Appearance])
-            else:
-                engines.append(read_json(path, Chronicle))
-        except SchemaError as error:
-            problems.append(str(error))
+    unreadable: list[Unreadable] = []
+    files = {path.name: path for path in (results / FOLDER).glob("*.json")}
+    known = [files.pop(APPEARANCES)] if APPEARANCES in files else []
+    engines = readable(files.values(), lambda path: read_json(path, Chronicle), unreadable)
+    appearances = readable(known, lambda path: read_json(path, list[Appearance]), unreadable)
     return Chronicles(
         engines=tuple(engines),
-        appearances={one.architecture: one for one in appearances},
-        problems=tuple(problems),
+        appearances={one.architecture: one for one in chain(*appearances)},
+        problems=tuple(one.reason for one in unreadable),
     )

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from matrix.cells import Record
 from matrix.plan import NIGHT_ENDING
-from matrix.results import LOG_TAIL, RESULT_ENDING, Result, SchemaError, Status, read_result, write_bytes
+from matrix.results import RESULT_ENDING, Result, SchemaError, Status, read_result, write_bytes
 from reports import cost, store
-from reports.runs import ARCHIVE, RESULTS
+from reports.runs import ARCHIVE, RESULTS, TAILS, TIMINGS
 
-KEPT = (f"*{NIGHT_ENDING}", f"*/{cost.FILE}", "*/*/*.result.json", "*/*/timings.json", f"*/*/{LOG_TAIL}")
+KEPT = (f"*{NIGHT_ENDING}", *(f"*/{name}" for name in (cost.FILE, RESULTS, TIMINGS, TAILS)))
 """Below a folder of results."""
 
 
@@ -38,7 +38,8 @@ def collect(incoming: Path, results: Path) -> Collected:
     """Copy the files worth keeping from one folder of results to another; doing it twice changes nothing."""
     results.mkdir(parents=True, exist_ok=True)
     paths = sorted({path for pattern in KEPT for path in incoming.glob(pattern)})
-    hidden = {path.parent for path in paths if (one := _read(path)) is not None and not one.cell.model.is_published}
+    read = {path: one for path in paths if path.match(RESULTS) and (one := _read(path)) is not None}
+    hidden = {path.parent for path, one in read.items() if not one.cell.model.is_published}
     paths = [path for path in paths if path.parent not in hidden]
     archived = _Archived(results, {path.relative_to(incoming).parts[0] for path in paths})
     new, known, differing, withdrawn = 0, 0, [], []

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from matrix.cells import Record
 from matrix.results import Result
 from reports.history import MIN_MAGNITUDE
-
-PACE = "_speed_per_s"
-"""The ending of a throughput number that is compared between nights."""
+from reports.speeds import PACE
 
 
 class Difference(Record, frozen=True, kw_only=True):

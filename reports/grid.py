@@ -29,8 +29,8 @@ class Place(Record, frozen=True, kw_only=True):
 
     @property
     def column(self) -> str:
-        """The engine, and the channel where it is not the stable one."""
-        return self.engine if self.channel == "stable" else f"{self.engine} {self.channel}"
+        """By `column_name`."""
+        return column_name(self.engine, self.channel)
 
 
 class Square(Record, frozen=True, kw_only=True):
@@ -88,6 +88,11 @@ class Grid(Record, frozen=True, kw_only=True):
 
     squares: tuple[Square, ...]
     probes: tuple[str, ...]
+
+
+def column_name(engine: str, channel: str) -> str:
+    """The engine, and the channel where it is not the stable one."""
+    return engine if channel == "stable" else f"{engine} {channel}"
 
 
 def age_nights(square: Square, today: dt.date) -> int:

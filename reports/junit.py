@@ -9,6 +9,9 @@ from junit_xml import TestCase, TestSuite, to_xml_report_string
 
 from matrix.results import Result, Status
 
+FROM_A_SERVER = ("engine_version", "requirements_sha256", "image_digest", "model_digest", "driver")
+"""Of a provenance: what is not known where no engine was up."""
+
 
 def render(results: Sequence[Result], *, pretty: bool = True) -> str:
     """The report as text; `pretty` is for whoever opens it, and takes as long as the rest."""
@@ -22,10 +25,7 @@ def _suite(cell_id: str, results: tuple[Result, ...]) -> TestSuite:
     versions = {
         "release": provenance.release_id,
         "build": provenance.build,
-        "engine_version": next((r.provenance.engine_version for r in results if r.provenance.engine_version), None),
-        "requirements_sha256": next((r.provenance.requirements_sha256 for r in results), None),
-        "image_digest": provenance.image_digest,
-        "model_digest": next((r.provenance.model_digest for r in results if r.provenance.model_digest), None),
+        **{name: _first(results, name) for name in FROM_A_SERVER},
         "harness_version": provenance.harness_version,
         "run_id": provenance.run_id,
         "machine": provenance.machine,
@@ -37,6 +37,10 @@ def _suite(cell_id: str, results: tuple[Result, ...]) -> TestSuite:
         properties=properties,
         timestamp=provenance.started_at.isoformat(),
     )
+
+
+def _first(results: Sequence[Result], name: str) -> str | None:
+    return next((value for result in results if (value := getattr(result.provenance, name)) is not None), None)
 
 
 def _case(result: Result) -> TestCase:

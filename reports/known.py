@@ -15,6 +15,7 @@ from matrix.priorities import Known
 from matrix.results import Status
 from reports import rows
 from reports.questions import SETTLED
+from reports.standing import SETTLING
 from reports.store import Store
 
 RUNS = 5
@@ -35,18 +36,15 @@ ORDER BY cell_id, moment DESC
 
 _DRIVERS = "SELECT device, arg_max(driver, started_at) AS driver FROM results WHERE driver IS NOT NULL GROUP BY device"
 
-
 _BEFORE = f"""
 SELECT engine, model, device, config, CAST(max(started_at) AS DATE) AS day
-FROM results WHERE status IN ({", ".join("?" * len(SETTLED))}) GROUP BY ALL
+FROM results WHERE status IN ({SETTLED}) GROUP BY ALL
 """
 
 
 def before(store: Store, cells: Iterable[Cell]) -> dict[str, dt.date]:
     """By cell, the day on which any release of its engine was last asked the same."""
-    asked = {
-        (one["engine"], one["model"], one["device"], one["config"]): one["day"] for one in store.query(_BEFORE, SETTLED)
-    }
+    asked = {(one["engine"], one["model"], one["device"], one["config"]): one["day"] for one in store.query(_BEFORE)}
     places = ((cell, (cell.release.engine, cell.model.id, cell.device.id, cell.config.id)) for cell in cells)
     return {cell.id: asked[place] for cell, place in places if place in asked}
 
@@ -67,9 +65,7 @@ def known(store: Store, cells: Collection[str]) -> dict[str, Known]:
 def _known(runs: Sequence[Mapping[str, Any]]) -> Known | None:
     """From the runs of one cell, the newest first; None where none has got an answer."""
     statuses = [{Status(word) for word in run["statuses"]} for run in runs]
-    answered = [
-        index for index, found in enumerate(statuses) if any(one.settles or one is Status.SKIP for one in found)
-    ]
+    answered = [index for index, found in enumerate(statuses) if found & SETTLING]
     if not answered:
         return None
     held = answered[0]
@@ -79,7 +75,7 @@ def _known(runs: Sequence[Mapping[str, Any]]) -> Known | None:
         asked=runs[held]["moment"].date(),
         red=red[0],
         confirmed=len(red) > 1 and red[0] == red[1],
-        unanswered=held > 0 or any(not status.measured for status in statuses[0] - {Status.NOTRUN}),
+        unanswered=held > 0 or Status.ERROR in statuses[0],
         seconds=median(took) if took else None,
         longest_s=max(took, default=None),
         setting=_setting(runs[held]),

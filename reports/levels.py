@@ -139,6 +139,11 @@ def colour(statuses: Collection[Status], earned: int | None) -> str:
     return "right" if earned is not None and earned >= RIGHT else "grey"
 
 
+def words(level: int | None) -> str:
+    """A level as a reader sees it: `3 right`; `grey` where none is known."""
+    return "grey" if level is None else f"{level} {LEVELS[level]}"
+
+
 def telling(findings: Sequence[Finding]) -> str:
     """The sentence that says most: of the first that blames the engine, else of the first."""
     return next((one for one in findings if one.status.blames_engine), findings[0]).sentence

@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 
 from matrix.results import Result
+from reports import levels
 from reports.cost import Cost
 from reports.grid import Grid, Square
 from reports.render import short_number
@@ -51,8 +52,8 @@ def _time(cost: Cost) -> list[str]:
 
 def _cells(square: Square, probes: Sequence[str]) -> list[str]:
     by_probe = {result.probe: result for result in square.results}
-    level = "grey" if square.level is None else f"{square.level} {square.level_name}"
-    return [square.release, square.build, *(_mark(by_probe.get(probe)) for probe in probes), level]
+    marks = [_mark(by_probe.get(probe)) for probe in probes]
+    return [square.release, square.build, *marks, levels.words(square.level)]
 
 
 def _mark(result: Result | None) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from matrix.cells import Model, RecipeSource
 from matrix.errors import ARCHITECTURE_UNKNOWN
 from matrix.results import Result, Status
+from reports import levels
 from reports.grid import Grid, Square
 from reports.markdown import row
 from reports.runs import Run
@@ -22,16 +23,17 @@ SHOWN = 300
 
 def squares_of(grid: Grid) -> list[Square]:
     """Those of tiny checkpoints."""
-    return [square for square in grid.squares if _is_tiny(square.results[0])]
+    return [square for square in grid.squares if is_tiny(_model(square))]
 
 
-def _is_tiny(result: Result) -> bool:
-    return isinstance(result.cell.model.source, RecipeSource)
+def is_tiny(model: Model) -> bool:
+    """True of a checkpoint with random weights that was made here."""
+    return isinstance(model.source, RecipeSource)
 
 
 def runs_of(runs: Sequence[Run]) -> list[Run]:
     """Those that asked tiny checkpoints."""
-    return [run for run in runs if any(_is_tiny(result) for result in run.results)]
+    return [run for run in runs if any(is_tiny(result.cell.model) for result in run.results)]
 
 
 def render(grid: Grid, runs: Sequence[Run], *, made_at: dt.datetime) -> str:
@@ -122,7 +124,7 @@ def _mark(square: Square | None) -> str:
     if found != "right":
         return {"wrong": "**wrong**", "absent": "0 absent", "skipped": "skip"}.get(found, found)
     times = _times(square.results)
-    return f"{square.level} {square.level_name}" + (f" {times:.2g} x" if times is not None else "")
+    return levels.words(square.level) + (f" {times:.2g} x" if times is not None else "")
 
 
 def _times(results: Sequence[Result]) -> float | None:

@@ -27,6 +27,11 @@ class Brought(Record, frozen=True, kw_only=True):
     """Planned cells without any result."""
 
     @property
+    def lacking(self) -> bool:
+        """True where it set out to ask something, and not everything was asked or nothing decided."""
+        return bool(self.planned) and (bool(self.missing) or not self.decided)
+
+    @property
     def sentence(self) -> str:
         """In words."""
         if self.planned is None:

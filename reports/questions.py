@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from itertools import pairwise
 
 import numpy as np
@@ -15,22 +15,25 @@ from reports.adoption import SPEED
 from reports.grid import Place
 from reports.levels import Finding
 from reports.nights import Came
-from reports.standing import SETTLING, Standing
-from reports.store import Store
+from reports.standing import SETTLING, Standing, launch
+from reports.store import Store, quoted
 from reports.timeline import Change
 
-BLAMED = tuple(status.value for status in Status if status.blames_engine)
-DECIDED = tuple(status.value for status in Status if status.decided)
-SETTLED = tuple(status.value for status in Status if status in SETTLING)
 
-_GROUPS = (("settled", SETTLED), ("blamed", BLAMED), ("decided", DECIDED))
-_LIST = {name: ", ".join("?" * len(of)) for name, of in _GROUPS}
+def listed(statuses: Iterable[Status]) -> str:
+    """Statuses as SQL lists them."""
+    return ", ".join(quoted(status.value) for status in statuses)
+
+
+BLAMED = listed(status for status in Status if status.blames_engine)
+DECIDED = listed(status for status in Status if status.decided)
+SETTLED = listed(status for status in Status if status in SETTLING)
 
 # A result settles something by its status, or because the engine broke in the same launch before it could be asked.
 _MARKED = f"""
     SELECT run_id, cell_id, probe, started_at, hash(status, answered, compared) AS said,
-        status IN ({_LIST["settled"]}) OR (status = 'NOTRUN' AND (run_id, cell_id) IN (
-            SELECT (run_id, cell_id) FROM results WHERE status IN ({_LIST["blamed"]}))) AS settles
+        status IN ({SETTLED}) OR (status = 'NOTRUN' AND (run_id, cell_id) IN (
+            SELECT (run_id, cell_id) FROM results WHERE status IN ({BLAMED}))) AS settles
     FROM results
 """
 
@@ -72,7 +75,7 @@ FROM results JOIN changed USING (run_id, cell_id, probe) ORDER BY day, started_a
 """
 
 _CAME = f"""
-SELECT night, CAST(started_at AS DATE) AS day, cell_id, bool_or(status IN ({_LIST["decided"]})) AS decided
+SELECT night, CAST(started_at AS DATE) AS day, cell_id, bool_or(status IN ({DECIDED})) AS decided
 FROM results WHERE started_at >= ? GROUP BY ALL ORDER BY day, cell_id
 """
 
@@ -102,7 +105,7 @@ class AboutCell(Record, frozen=True, kw_only=True):
 
 def standing(store: Store) -> list[Standing]:
     """What holds for every cell and probe, by the rule of `standing.standing`."""
-    keys = store.query(_KEYS, [*SETTLED, *BLAMED])
+    keys = store.query(_KEYS)
     if not keys:
         return []
     columns = [[key[name] for key in keys] for name in ("run_id", "cell_id", "probe", "later")]
@@ -135,13 +138,13 @@ def changes(store: Store) -> list[Change]:
                 speed_judged=one["speed_judged"],
             ),
         )
-        for one in store.query(_CHANGES, [*SETTLED, *BLAMED])
+        for one in store.query(_CHANGES)
     ]
 
 
 def came(store: Store, since: dt.date) -> list[Came]:
     """The cells of which something was measured, day by day from one on."""
-    found = store.query(_CAME, [*DECIDED, since])
+    found = store.query(_CAME, [since])
     return [Came(**one) for one in found]
 
 
@@ -174,6 +177,5 @@ def about_cells(store: Store, launches: Collection[tuple[str, str]]) -> dict[tup
 
 def log_tail(store: Store, result: Result) -> str:
     """The last lines of the engine's log in the run of a result; empty where none was kept."""
-    place = (result.provenance.run_id, result.cell_id)
-    found = about_cells(store, [place]).get(place)
+    found = about_cells(store, [launch(result)]).get(launch(result))
     return found.log_tail if found is not None else ""

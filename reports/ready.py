@@ -36,11 +36,6 @@ class Span(Record, frozen=True, kw_only=True):
     lost_in: str | None
     """The first later release that falls short again."""
 
-    @property
-    def exact(self) -> bool:
-        """True where the release before it is known to fall short."""
-        return self.latest is not None and self.earliest == self.latest
-
 
 def span(tried: Sequence[Tried], until: dt.date) -> Span:
     """The bounds, from releases in any order; `until` is the day on which there were no others yet."""

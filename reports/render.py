@@ -10,6 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from matrix.results import Result, Status
+from reports import levels, repeat
+from reports.adoption import SPEED
 from reports.grid import Grid, Square
 
 COLOURS = {
@@ -39,10 +41,9 @@ def _table(title: str, squares: list[Square], probes: tuple[str, ...]) -> Table:
         for config, results in groupby(_by_config(square), key=lambda result: result.cell.config.id):
             by_probe = {result.probe: result for result in results}
             marks = [_mark(by_probe.get(probe)) for probe in probes]
-            level = "grey" if square.level is None else f"{square.level} {square.level_name}"
             build = "" if square.build == "official" else f"\n{square.build} build"
             settings = "" if config == "default" else f"\n{config}"
-            table.add_row(f"{square.release}{settings}{build}", *marks, level)
+            table.add_row(f"{square.release}{settings}{build}", *marks, levels.words(square.level))
     return table
 
 
@@ -68,7 +69,7 @@ def short_number(result: Result) -> str:
         ("prefill_ratio", "{:.2f} x noise"),
         ("decode_ratio", "{:.2f} x noise"),
         ("decode_hard_mismatches", "{:.0f} unexplained"),
-        ("D1_output_tokens_per_s", "{:.1f} tokens/s"),
+        (SPEED, "{:.1f} tokens/s"),
     )
     return next((shape.format(numbers[name]) for name, shape in shapes if name in numbers), "")
 
@@ -97,7 +98,7 @@ def listing(results: Sequence[Result]) -> RenderableType:
 
 def evidence(result: Result) -> RenderableType:
     """Everything a result says, for a terminal."""
-    verdict, provenance = result.verdict, result.provenance
+    verdict = result.verdict
     text = Text()
     text.append(f"{result.cell_id} {result.probe}\n", style="bold")
     text.append(f"{verdict.status.value}: {verdict.reason}\n", style=COLOURS.get(verdict.status, "bright_black"))
@@ -106,8 +107,9 @@ def evidence(result: Result) -> RenderableType:
     for name, said in verdict.evidence.items():
         text.append(f"{name}:\n", style="bold")
         text.append(f"{said}\n")
-    text.append(f"command: {' '.join(provenance.command)}\n")
-    text.append(f"build: {provenance.build}. {provenance.build_note}\n")
-    text.append(f"engine version {provenance.engine_version}, requirements {provenance.requirements_sha256}, ")
-    text.append(f"model {provenance.model_digest}\n{provenance.machine}, {provenance.started_at:%Y-%m-%d %H:%M} UTC\n")
+    if command := repeat.engine_command(result):
+        text.append(f"command: {command}\n")
+    for name, said in repeat.versions(result).items():
+        text.append(f"{name}: {said}\n")
+    text.append(f"measured: {result.provenance.started_at:%Y-%m-%d %H:%M} UTC\n")
     return text

@@ -39,6 +39,7 @@ def versions(result: Result) -> dict[str, str]:
         "model revision": provenance.model_digest,
         "dtype": result.cell.dtype,
         "machine": provenance.machine,
+        "driver": provenance.driver,
         "launcher": provenance.launcher,
         "readiness": provenance.harness_version,
         "probe": f"{result.probe} {result.probe_version}",

@@ -9,15 +9,16 @@ from typing import TypeVar
 from matrix import bisection, chronicle, reproduction
 from matrix.cells import Record
 from matrix.plan import NIGHT_ENDING, Night
-from matrix.results import LOG_TAIL, Result, SchemaError, Status, Timings, read_json, read_result
+from matrix.results import LOG_TAIL, RESULT_ENDING, Result, SchemaError, Status, Timings, read_json, read_result
 from reports import cost
 from reports.cost import Cost
+from reports.standing import launch
 
 ARCHIVE, ASIDE = "archive", "aside"
 """Beside the runs: what is compacted, and files that nobody could read."""
 NO_RUNS = (ARCHIVE, ASIDE, bisection.FOLDER, reproduction.FOLDER, chronicle.FOLDER)
 
-RESULTS, TIMINGS, TAILS = "*/*.result.json", "*/timings.json", f"*/{LOG_TAIL}"
+RESULTS, TIMINGS, TAILS = f"*/*{RESULT_ENDING}", "*/timings.json", f"*/{LOG_TAIL}"
 """Files of a run, below its folder."""
 
 T = TypeVar("T")
@@ -84,23 +85,19 @@ class Runs(Record, frozen=True, kw_only=True):
 
 def answered(results: Sequence[Result], probes: Collection[str]) -> set[str]:
     """Cells of which every probe has answered, or cannot since the engine broke before it in the same run."""
-    broke = {_launch(result) for result in results if result.verdict.status.blames_engine}
+    broke = {launch(result) for result in results if result.verdict.status.blames_engine}
     found: dict[str, set[str]] = {}
     for result in results:
         status = result.verdict.status
-        if status.measured or (status is Status.NOTRUN and _launch(result) in broke):
+        if status.measured or (status is Status.NOTRUN and launch(result) in broke):
             found.setdefault(result.cell_id, set()).add(result.probe)
     return {cell for cell, of_cell in found.items() if of_cell >= set(probes)}
-
-
-def _launch(result: Result) -> tuple[str, str]:
-    return result.provenance.run_id, result.cell_id
 
 
 def read(folder: Path) -> Runs:
     """Read a results folder; one that does not exist is empty."""
     unreadable: list[Unreadable] = []
-    nights = _readable(folder.glob(f"*{NIGHT_ENDING}"), lambda path: read_json(path, Night), unreadable)
+    nights = readable(folder.glob(f"*{NIGHT_ENDING}"), lambda path: read_json(path, Night), unreadable)
     runs = [read_run(path) for path in _run_folders(folder)]
     return Runs(
         folder=folder,
@@ -120,9 +117,9 @@ def read_run(folder: Path) -> Run:
     """Read one run."""
     unreadable: list[Unreadable] = []
     files = {pattern: sorted(folder.glob(pattern)) for pattern in (RESULTS, TIMINGS, TAILS, cost.FILE)}
-    results = _readable(files[RESULTS], read_result, unreadable)
-    timings = _readable(files[TIMINGS], lambda path: read_json(path, Timings), unreadable)
-    costs = _readable(files[cost.FILE], lambda path: read_json(path, Cost), unreadable)
+    results = readable(files[RESULTS], read_result, unreadable)
+    timings = readable(files[TIMINGS], lambda path: read_json(path, Timings), unreadable)
+    costs = readable(files[cost.FILE], lambda path: read_json(path, Cost), unreadable)
     damaged = {file.path for file in unreadable}
     return Run(
         run_id=folder.name,
@@ -136,7 +133,7 @@ def read_run(folder: Path) -> Run:
     )
 
 
-def _readable(paths: Iterable[Path], read: Callable[[Path], T], unreadable: list[Unreadable]) -> list[T]:
+def readable(paths: Iterable[Path], read: Callable[[Path], T], unreadable: list[Unreadable]) -> list[T]:
     """What can be read of some files, by name; what cannot is added to the unreadable."""
     found = []
     for path in sorted(paths):

@@ -10,7 +10,8 @@ from matrix import bisection, reproduction
 from matrix.bisection import Bisection
 from matrix.cells import Record
 from matrix.reproduction import Reproduction
-from matrix.results import SchemaError, read_json
+from matrix.results import read_json
+from reports.runs import Unreadable, readable
 
 T = TypeVar("T")
 
@@ -27,24 +28,18 @@ class Searches(Record, frozen=True, kw_only=True):
 
 def read(results: Path) -> Searches:
     """All that there is; what cannot be read is named."""
-    problems: list[str] = []
-    bisections = _files(results / bisection.FOLDER, Bisection, problems)
-    reproductions = _files(results / reproduction.FOLDER, Reproduction, problems)
+    unreadable: list[Unreadable] = []
+    bisections = _files(results / bisection.FOLDER, Bisection, unreadable)
+    reproductions = _files(results / reproduction.FOLDER, Reproduction, unreadable)
     return Searches(
         bisections=tuple(bisections),
         reproductions={one.name: one for one in reproductions},
-        problems=tuple(problems),
+        problems=tuple(one.reason for one in unreadable),
     )
 
 
-def _files(folder: Path, kind: type[T], problems: list[str]) -> list[T]:
-    found = []
-    for path in sorted(folder.glob("*.json")):
-        try:
-            found.append(read_json(path, kind))
-        except SchemaError as error:
-            problems.append(str(error))
-    return found
+def _files(folder: Path, kind: type[T], unreadable: list[Unreadable]) -> list[T]:
+    return readable(folder.glob("*.json"), lambda path: read_json(path, kind), unreadable)
 
 
 def place(cell_id: str) -> tuple[str, ...]:

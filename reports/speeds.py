@@ -11,6 +11,8 @@ from matrix.cells import Cell, Record, Shape
 from reports.history import Change, Night, changes
 
 PROBE = "throughput"
+PACE = "_speed_per_s"
+"""The ending of a throughput number that is compared between nights."""
 
 CANARY = {"bandwidth": "device_bandwidth_bytes_per_s", "flops": "device_flops_per_s"}
 """The device's own speed that a load shape's is divided by, by the bound that it runs into."""
@@ -93,7 +95,7 @@ def series_of(cell: Cell, machine: str) -> list[Series]:
 
 def columns(shape: Shape) -> tuple[str, str]:
     """The numbers of a verdict that hold a shape's speed and its canary."""
-    return f"{shape.id}_speed_per_s", CANARY[shape.bound]
+    return f"{shape.id}{PACE}", CANARY[shape.bound]
 
 
 def _nights(by_day: Mapping[dt.date, Measured]) -> list[Night]:

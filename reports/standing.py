@@ -29,7 +29,7 @@ def standing(results: Sequence[Result]) -> list[Standing]:
 
     A result that settles nothing, ours or undecided, does not take away what an earlier one has settled.
     """
-    broke = {_launch(result) for result in results if result.verdict.status.blames_engine}
+    broke = {launch(result) for result in results if result.verdict.status.blames_engine}
     found: dict[tuple[str, str], Standing] = {}
     for result in results:
         place = (result.cell_id, result.probe)
@@ -41,10 +41,11 @@ def standing(results: Sequence[Result]) -> list[Standing]:
     return list(found.values())
 
 
-def _launch(result: Result) -> tuple[str, str]:
+def launch(result: Result) -> tuple[str, str]:
+    """By which results of one start of an engine are known: run and cell."""
     return result.provenance.run_id, result.cell_id
 
 
 def _settles(result: Result, broke: Collection[tuple[str, str]]) -> bool:
     status = result.verdict.status
-    return status in SETTLING or (status is Status.NOTRUN and _launch(result) in broke)
+    return status in SETTLING or (status is Status.NOTRUN and launch(result) in broke)

@@ -13,7 +13,7 @@ from reports.speeds import PROBE, Measured, Series, columns, series_of
 from reports.store import Store
 
 # Not where speeds are not judged: machines there differ from night to night.
-_TIMED = f"""probe = '{PROBE}' AND started_at >= ? AND status IN ({", ".join("?" * len(DECIDED))})
+_TIMED = f"""probe = '{PROBE}' AND started_at >= ? AND status IN ({DECIDED})
     AND coalesce(TRY_CAST(cell ->> '$.device.speed_judged' AS BOOLEAN), true)"""
 
 _CELLS = f"SELECT DISTINCT hash(cell) AS key, cell FROM results WHERE {_TIMED}"
@@ -24,6 +24,7 @@ _SETTING = {
     "image": "image_digest",
     "requirements": "requirements_sha256",
     "model revision": "model_digest",
+    "driver": "driver",
     "device": "evidence ->> '$.device'",
     "probe": "CAST(probe_version AS VARCHAR)",
     "harness": "harness_version",
@@ -33,13 +34,12 @@ _SETTING = {
 
 def measured(store: Store, since: dt.date) -> Iterator[Measured]:
     """Every speed from a day on, in the order of measuring."""
-    timed = (since, *DECIDED)
-    cells = {one["key"]: rows.cell(one["cell"]) for one in store.query(_CELLS, timed)}
+    cells = {one["key"]: rows.cell(one["cell"]) for one in store.query(_CELLS, [since])}
     shapes = {shape for cell in cells.values() for shape in cell.device.workload.shapes}
     names = sorted({name for shape in shapes for name in columns(shape)})
     asked = ["hash(cell)", "machine", "started_at", *_SETTING.values(), *("numbers[?]" for _ in names)]
     sql = ", ".join(f"{one} AS column_{number}" for number, one in enumerate(asked))
-    found = store.numbers(f"SELECT {sql} FROM results WHERE {_TIMED} ORDER BY started_at", (*names, *timed))
+    found = store.numbers(f"SELECT {sql} FROM results WHERE {_TIMED} ORDER BY started_at", (*names, since))
     places = cache(lambda key, machine: _places(cells[key], machine, names))
     for key, machine, started_at, *values in zip(*(column.tolist() for column in found.values()), strict=True):
         setting, numbers = _setting(tuple(values[: len(_SETTING)])), values[len(_SETTING) :]

@@ -8,6 +8,7 @@ from itertools import groupby
 
 from matrix.jobs import Job
 from matrix.plan import Night
+from reports import levels
 from reports.collect import Collected
 from reports.grid import FRESH_NIGHTS, Square, age_nights
 from reports.markdown import row
@@ -69,8 +70,7 @@ def _square(square: Square | None, today: dt.date) -> str:
     if square is None:
         return "not asked"
     age = age_nights(square, today)
-    level = "grey" if square.level is None else f"{square.level} {square.level_name}"
     nights = f"{age} night{'s' if age != 1 else ''} old"
     old = f", **{nights}**" if age > FRESH_NIGHTS else f", {nights}" if age else ""
     why = f"<br>{square.blocked_by}" if square.colour != "right" else ""
-    return f"{MARKS[square.colour]} {level} ({square.version}){old}{why}"
+    return f"{MARKS[square.colour]} {levels.words(square.level)} ({square.version}){old}{why}"

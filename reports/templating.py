@@ -5,9 +5,11 @@ from __future__ import annotations
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from reports import repeat
-from reports.render import short_number
 
 __all__ = ["Template", "environment"]
+
+CLIPPED = 160
+"""Characters of a sentence in a square or a line; the whole of it stands elsewhere."""
 
 
 def environment(*, autoescape: bool) -> Environment:
@@ -20,9 +22,14 @@ def environment(*, autoescape: bool) -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {
-        "number": short_number,
+        "clipped": clipped,
         "versions": repeat.versions,
         "commands": repeat.commands,
         "engine_command": repeat.engine_command,
     }
     return made
+
+
+def clipped(text: str) -> str:
+    """A sentence short enough for a square or a line."""
+    return text if len(text) <= CLIPPED else f"{text[:CLIPPED]} …"

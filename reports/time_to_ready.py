@@ -16,7 +16,6 @@ from reports.ready import Span, State, Tried
 MARKS = {"right": "+", "absent": "0", "wrong": "x", "suspect": "?", "skipped": ".", "grey": "?", "": " "}
 """What a release made of a checkpoint, in one letter."""
 
-
 PICTURE = "time-to-ready.svg"
 """Beside the page; `make time-to-ready` draws it."""
 
@@ -47,18 +46,13 @@ def waits(grid: Grid, known: Chronicles) -> list[Wait]:
     telling = {release for (_, release), square in squares.items() if microscope.kind(square) == "right"}
     squares = {place: square for place, square in squares.items() if place[1] in telling}
     architectures = {model: square.results[0].cell.model.architecture for (model, _), square in squares.items()}
+    came = {model: known.appearances[name] for model, name in architectures.items() if name in known.appearances}
     return [
-        _wait(chronicle, model, known.appearances[name], squares)
-        for model, name in sorted(architectures.items(), key=lambda one: _age(known, one))
-        if name in known.appearances
+        _wait(chronicle, model, one, squares)
+        for model, one in sorted(came.items(), key=lambda item: (item[1].released, item[0]))
         for chronicle in known.engines
         if any((model, moment.release) in squares for moment in chronicle.moments)
     ]
-
-
-def _age(known: Chronicles, named: tuple[str, str]) -> tuple[dt.date, str]:
-    came = known.appearances.get(named[1])
-    return came.released if came is not None else dt.date.max, named[0]
 
 
 def _wait(chronicle: Chronicle, model: str, came: Appearance, squares: Mapping[tuple[str, str], Square]) -> Wait:
@@ -132,6 +126,7 @@ def _said(one: Wait) -> str:
 def _engine(chronicle: Chronicle, found: Sequence[Wait]) -> list[str]:
     tried = [index for index, moment in enumerate(chronicle.moments) if any(one.kinds[index] for one in found)]
     named = [chronicle.moments[index] for index in tried]
+    heads = [f"{one.release.removeprefix(f'{chronicle.engine}-')}<br>{one.released:%m-%d}" for one in named]
     by = f", by the days of `{chronicle.dated_by}`" if chronicle.dated_by != chronicle.distribution else ""
     return [
         f"## {chronicle.engine}",
@@ -140,8 +135,8 @@ def _engine(chronicle: Chronicle, found: Sequence[Wait]) -> list[str]:
         f"{chronicle.until}{by}. `+` right, `x` wrong or broken, `0` its class is unknown, `.` excluded with a reason, "
         "`?` not decided.",
         "",
-        row(["checkpoint", *(f"{moment.release.rpartition('-')[2]}<br>{moment.released:%m-%d}" for moment in named)]),
-        row(["---"] * (1 + len(named))),
+        row(["checkpoint", *heads]),
+        row(["---"] * (1 + len(heads))),
         *(row([one.model, *(MARKS[one.kinds[index]] for index in tried)]) for one in found),
         "",
         *_untried(chronicle.moments),

@@ -55,18 +55,18 @@ def of_nights(profile: str, night: Night | None, results: Sequence[Result], now:
     known = [result for result in results if result.provenance.started_at <= now]
     decided = [result.provenance.started_at for result in known if result.verdict.status.decided]
     name = f"{profile}: night {night.night}, planned on {_moment(night.planned_at)}"
-    return [_lateness(name, now - max([night.planned_at, *decided])), _harvest(profile, night, known)]
+    age = now - max([night.planned_at, *decided])
+    return [_aged(f"{name}, was last heard of {_hours(age)} ago", age), _harvest(profile, night, known)]
 
 
-def _lateness(name: str, age: dt.timedelta) -> Finding:
+def _aged(told: str, age: dt.timedelta) -> Finding:
     late = age > LATE
-    told = f"{name}, was last heard of {_hours(age)} ago"
     return Finding(sentence=f"{told}; {_hours(LATE)} is the limit" if late else told, wrong=late)
 
 
 def _harvest(profile: str, night: Night, results: Sequence[Result]) -> Finding:
-    came = _came(night, results)
-    found = brought(night.planned_at.astimezone(dt.UTC).date(), [night], came)
+    day = night.planned_at.astimezone(dt.UTC).date()
+    found = brought(day, [night], _came(night.night, day, results))
     if not found.planned:
         return Finding(sentence=f"{profile}: night {night.night} had nothing to ask", wrong=False)
     few = found.decided < LEAST_SHARE * found.planned
@@ -74,12 +74,11 @@ def _harvest(profile: str, night: Night, results: Sequence[Result]) -> Finding:
     return Finding(sentence=f"{told}; fewer than half" if few else told, wrong=few)
 
 
-def _came(night: Night, results: Sequence[Result]) -> list[Came]:
+def _came(night: str, day: dt.date, results: Sequence[Result]) -> list[Came]:
     decided: dict[str, bool] = {}
     for result in results:
         decided[result.cell_id] = decided.get(result.cell_id, False) or result.verdict.status.decided
-    day = night.planned_at.astimezone(dt.UTC).date()
-    return [Came(night=night.night, day=day, cell_id=cell, decided=good) for cell, good in decided.items()]
+    return [Came(night=night, day=day, cell_id=cell, decided=good) for cell, good in decided.items()]
 
 
 def of_page(page: Page, now: dt.datetime) -> Finding:
@@ -92,9 +91,7 @@ def of_page(page: Page, now: dt.datetime) -> Finding:
     if page.made_at is None:
         return Finding(sentence=f"the page {page.url} does not say when it was made: {page.problem}", wrong=True)
     age = now - page.made_at
-    told = f"the page {page.url} was made {_hours(age)} ago, on {_moment(page.made_at)}"
-    late = age > LATE
-    return Finding(sentence=f"{told}; {_hours(LATE)} is the limit" if late else told, wrong=late)
+    return _aged(f"the page {page.url} was made {_hours(age)} ago, on {_moment(page.made_at)}", age)
 
 
 def markdown(findings: Sequence[Finding]) -> str:

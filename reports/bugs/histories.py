@@ -13,11 +13,11 @@ from matrix.results import Status, Verdict
 from reports import rows
 from reports.bugs import clusters
 from reports.bugs.signature import BENEATH, Signature, signature
+from reports.questions import BLAMED, listed
 from reports.store import Store
 
-BLAMING = tuple(status.value for status in Status if status.blames_engine)
-SETTLING = tuple(status.value for status in Status if status.settles)
-
+ANSWERED = listed(status for status in Status if status.settles)
+"""What settles something of an engine; a rule that excludes a cell says nothing of it."""
 
 Key = tuple[str, str, str]
 """Run, cell, probe."""
@@ -35,7 +35,6 @@ class Place(NamedTuple):
 
 
 _PLACE = ", ".join(Place._fields)
-_LISTED = {name: ", ".join("?" * len(of)) for name, of in (("blaming", BLAMING), ("settling", SETTLING))}
 
 # What past releases did, asked today, is no news of an engine.
 # What blames unexpectedly is read with what it is known by, of anything else only that it was. Evidence, which is long,
@@ -43,10 +42,10 @@ _LISTED = {name: ", ".join("?" * len(of)) for name, of in (("blaming", BLAMING),
 _SETTLED = f"""
 WITH places AS (
     SELECT DISTINCT {_PLACE} FROM results
-    WHERE profile <> '{HISTORY}' AND status IN ({_LISTED["blaming"]}) AND status <> expected
+    WHERE profile <> '{HISTORY}' AND status IN ({BLAMED}) AND status <> expected
 ), settled AS (
-    SELECT *, status IN ({_LISTED["blaming"]}) AND status <> expected AS news
-    FROM results SEMI JOIN places USING ({_PLACE}) WHERE profile <> '{HISTORY}' AND status IN ({_LISTED["settling"]})
+    SELECT *, status IN ({BLAMED}) AND status <> expected AS news
+    FROM results SEMI JOIN places USING ({_PLACE}) WHERE profile <> '{HISTORY}' AND status IN ({ANSWERED})
 ), dated AS (
     SELECT cell_id, TRY_CAST(any_value(cell) ->> '$.release.released' AS DATE) AS released FROM settled GROUP BY cell_id
 )
@@ -83,7 +82,7 @@ class Look(Record, frozen=True, kw_only=True):
 
 def looks(store: Store) -> list[Look]:
     """Every settled result of every place that ever blamed an engine unexpectedly, in the order of measuring."""
-    return [_look(row) for row in store.query(_SETTLED, [*BLAMING, *BLAMING, *SETTLING, BENEATH.pattern])]
+    return [_look(row) for row in store.query(_SETTLED, [BENEATH.pattern])]
 
 
 def _look(row: dict[str, Any]) -> Look:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from matrix.cells import Record
 from matrix.results import Status
-from reports.bugs.histories import SETTLING, Look
+from reports.bugs.histories import ANSWERED, Look
 from reports.store import Store
 
 # Of every place of some probes the newest release of which something is settled, and what holds for it. The record of
@@ -15,7 +15,7 @@ _NEWEST = f"""
 WITH held AS (
     SELECT cell_id, probe, max(started_at) AS last, arg_max(status, (started_at, run_id)) AS status,
         any_value(COLUMNS(['engine', 'channel', 'version', 'model', 'device', 'config', 'cell']))
-    FROM results WHERE list_contains(?, probe) AND status IN ({", ".join("?" * len(SETTLING))}) GROUP BY cell_id, probe
+    FROM results WHERE list_contains(?, probe) AND status IN ({ANSWERED}) GROUP BY cell_id, probe
 )
 SELECT engine, version, model, device, config, probe, status, cell ->> '$.model.architecture' AS architecture
 FROM held QUALIFY 1 = row_number() OVER (
@@ -26,7 +26,7 @@ FROM held QUALIFY 1 = row_number() OVER (
 
 
 class Neighbour(Record, frozen=True, kw_only=True):
-    """What holds for one probe of one cell, of the newest release there."""
+    """A probe that one cell passes, of the newest release there."""
 
     engine: str
     release: str
@@ -35,16 +35,15 @@ class Neighbour(Record, frozen=True, kw_only=True):
     device: str
     config: str
     probe: str
-    status: Status
 
 
 def passing(store: Store, probes: Iterable[str]) -> dict[str, list[Neighbour]]:
     """The cells that pass some probes, by probe."""
     found: dict[str, list[Neighbour]] = {}
-    for row in store.query(_NEWEST, [sorted(set(probes)), *SETTLING]):
-        release, status = f"{row['engine']}-{row.pop('version')}", Status(row.pop("status"))
-        if status is Status.PASS:
-            one = Neighbour(**row, release=release, status=status)
+    for row in store.query(_NEWEST, [sorted(set(probes))]):
+        release = f"{row['engine']}-{row.pop('version')}"
+        if row.pop("status") == Status.PASS.value:
+            one = Neighbour(**row, release=release)
             found.setdefault(one.probe, []).append(one)
     return found
 

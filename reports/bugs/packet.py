@@ -15,6 +15,7 @@ from reports.bugs import neutral
 from reports.bugs.failures import Failure
 from reports.bugs.form import Form
 from reports.bugs.tracking import Report
+from reports.markdown import row
 
 EXPECTED = {
     "loading": "The server becomes ready offline with every tensor of the checkpoint, answers, and is healthy then.",
@@ -30,9 +31,6 @@ EXPECTED = {
 """What a PASS would have been, by probe."""
 
 OFFICIAL = "official"
-
-CLIPPED = 160
-"""Characters of what was seen on one release."""
 
 LINK = 6000
 """Characters of a pre-filled link; browsers and GitHub take some 8,000."""
@@ -160,14 +158,11 @@ def summary(reports: Mapping[str, Report]) -> str:
     """All failures that stand in a table, with what keeps some of them from being filed."""
     if not reports:
         return "## Failures\n\nNo engine fails unexpectedly.\n"
-    rows = [
-        f"| `{name}` | {report.refusal or 'drafted'} "
-        f"| {', '.join(neutral.code(result.cell_id) for result in report.failure.latest)} "
-        f"| {_day(report.failure.first_seen)} |"
-        for name, report in sorted(reports.items())
-    ]
-    head = ["## Failures", "", "| id | state | cells | first seen |", "| --- | --- | --- | --- |"]
-    return "\n".join([*head, *rows, ""])
+    lines = ["## Failures", "", row(["id", "state", "cells", "first seen"]), row(["---"] * 4)]
+    for name, report in sorted(reports.items()):
+        cells = ", ".join(neutral.code(result.cell_id) for result in report.failure.latest)
+        lines.append(row([f"`{name}`", report.refusal or "drafted", cells, _day(report.failure.first_seen)]))
+    return "\n".join([*lines, ""])
 
 
 def listed(packets: Mapping[str, Packet]) -> str:
@@ -228,14 +223,9 @@ def _template(name: str) -> templating.Template:
         "code": neutral.code,
         "title": neutral.title,
         "sized": _sized,
-        "clipped": _clipped,
     }
     environment.filters |= filters
     return environment.get_template(name)
-
-
-def _clipped(text: str) -> str:
-    return text if len(text) <= CLIPPED else f"{text[:CLIPPED]} …"
 
 
 def _sized(value: float) -> str:

@@ -53,13 +53,15 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _publish_archive(found: Store, folder: Path) -> None:
-    """The Parquet files, as they are."""
-    for table in rows.TABLES:
-        for path in store.archived(found.folder, table):
-            target = folder / "data" / path.relative_to(found.folder / ARCHIVE)
-            if not target.is_file() or target.stat().st_size != path.stat().st_size:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, target)
+    """The Parquet files, as they are; those that have become one since are taken away, or rows would be there twice."""
+    archived = [path for table in rows.TABLES for path in store.archived(found.folder, table)]
+    targets = {folder / "data" / path.relative_to(found.folder / ARCHIVE): path for path in archived}
+    for target, path in targets.items():
+        if not target.is_file() or target.stat().st_size != path.stat().st_size:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+    for left in {*(folder / "data").rglob("*.parquet")} - {*targets}:
+        left.unlink()
 
 
 def _feeds(shown: Gathered, base: str) -> Files:

@@ -23,6 +23,7 @@ from reports.site.gather import Gathered
 from reports.site.rendering import Files, as_json, rendered
 from reports.site.views import Shown
 from reports.speeds import Changed
+from reports.standing import launch
 
 TAIL_SHOWN = 20_000
 """Characters of a log's end on a page."""
@@ -67,7 +68,7 @@ def found(shown: Gathered) -> Iterator[OfCell]:
         results = sorted((one.result for one in standings), key=lambda one: shown.grid.probes.index(one.probe))
         later = [one.later for one in standings if one.later is not None]
         newest = max([*results, *later], key=lambda result: result.provenance.started_at)
-        about = shown.about.get((newest.provenance.run_id, newest.cell_id))
+        about = shown.about.get(launch(newest))
         yield OfCell(
             results=tuple(results),
             later=tuple(later),

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Literal
 
 from matrix.cells import Record
 from matrix.results import Result, Status
 from reports.adoption import Days
 from reports.nights import Brought
 from reports.proofs import FaultCoverage, MutationScore, VerdictPower
+from reports.site.views import Trend
 from reports.speeds import Changed
 from reports.timeline import Step
 
 SCHEMA_VERSION = 3
-"""Of grid.json and of cells' files. 2: squares are an engine's channel, models are described, steps are told."""
+"""Of grid.json and of cells' files. 2: squares are an engine's channel, models are described, steps are told.
+3: days to levels are intervals, and it is said from what they count."""
 
 
 class SquareFile(Record, frozen=True, kw_only=True):
@@ -47,7 +48,7 @@ class SquareFile(Record, frozen=True, kw_only=True):
     stale: bool
     since: dt.date | None
     """The first day of what it shows now."""
-    trend: Literal["up", "down", ""]
+    trend: Trend
     """Whether the last change of level, if it is no older than 30 days, was up or down."""
     statuses: dict[str, dict[str, Status]]
     """By cell and probe."""

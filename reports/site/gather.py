@@ -12,12 +12,13 @@ from matrix.results import Result
 from reports import adoption, chronicles, nights, questions, searches, speeds
 from reports.adoption import Days, Measured
 from reports.grid import Grid, Place, grid
+from reports.microscope import is_tiny
 from reports.nights import Brought
 from reports.questions import AboutCell, Past
 from reports.site.collector import uncollected
-from reports.site.views import NEWS_DAYS, NEWS_SHOWN, News, Shown, is_tiny, news, shown
+from reports.site.views import NEWS_DAYS, NEWS_SHOWN, News, Shown, news, shown
 from reports.speeds import Changed
-from reports.standing import Standing
+from reports.standing import Standing, launch
 from reports.store import Store
 from reports.stored_speeds import measured
 from reports.timeline import Step, timelines
@@ -70,7 +71,7 @@ class Gathered(Record, frozen=True, kw_only=True):
     @property
     def alerts(self) -> list[str]:
         """What a reader must know before believing the squares."""
-        said = [f"Not readable: {problem}" for problem in gathered(self.problems)]
+        said = [f"Not readable: {problem}" for problem in grouped(self.problems)]
         newest = next((night for night in self.nights if night.planned is not None), None)
         if newest is not None and newest.planned and not newest.decided:
             said.insert(0, f"The night of {newest.day} decided nothing; the squares are older. ({newest.sentence})")
@@ -106,7 +107,7 @@ class Gathered(Record, frozen=True, kw_only=True):
         known = [
             sum(about.seconds.values())
             for result in newest.values()
-            if (about := self.about.get((result.provenance.run_id, result.cell_id))) is not None and about.seconds
+            if (about := self.about.get(launch(result))) is not None and about.seconds
         ]
         return sum(known) if known else None
 
@@ -120,8 +121,7 @@ def gather(store: Store, *, made_at: dt.datetime) -> Gathered:
     changes, known = questions.changes(store), chronicles.read(store.folder)
     found, steps = grid(standings), timelines(changes)
     newest = [one.later or one.result for one in standings]
-    launches = {(one.provenance.run_id, one.cell_id) for one in newest}
-    launches |= {(one.result.provenance.run_id, one.result.cell_id) for one in standings}
+    launches = {launch(one) for one in (*newest, *(one.result for one in standings))}
     return Gathered(
         made_at=made_at,
         standings=tuple(standings),
@@ -146,7 +146,7 @@ def _models(results: Sequence[Result]) -> dict[str, Model]:
     return {result.cell.model.id: result.cell.model for result in ordered}
 
 
-def gathered(problems: Sequence[str]) -> list[str]:
+def grouped(problems: Sequence[str]) -> list[str]:
     """Files that cannot be read for the same reason, in one line: a new schema makes all older ones unreadable."""
     by_reason: dict[str, list[str]] = {}
     for problem in problems:

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from reports import adoption, proofs, templating
 from reports.grid import Place, Square
 from reports.levels import LEVELS
+from reports.microscope import is_tiny
 from reports.site import badges, charts, files, pictures, releases, views
 from reports.site.gather import Gathered
 from reports.site.rendering import Files, as_json, rendered
@@ -54,7 +55,7 @@ def front(shown: Gathered, environment: Environment) -> Files:
 
 def _tally(shown: Gathered) -> list[tuple[str, str]]:
     """In numbers, without tiny checkpoints where anything else was measured."""
-    served = [square for square in shown.squares if not views.is_tiny(shown.models[square.model])] or shown.squares
+    served = [square for square in shown.squares if not is_tiny(shown.models[square.model])] or shown.squares
     colours = [square.colour for square in served]
     known = sum(square.level is not None for square in served)
     told = {"models": len({square.model for square in served}), "squares": len(served)}

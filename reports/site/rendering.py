@@ -14,9 +14,6 @@ from reports.site import views
 from reports.site.gather import Gathered
 from reports.site.pictures import pictures
 
-CLIPPED = 160
-"""Characters of a sentence in a square; the whole of it is one click away."""
-
 Files = Iterator[tuple[str, bytes]]
 """Paths relative to the site, and contents."""
 
@@ -25,18 +22,13 @@ def environment(shown: Gathered) -> Environment:
     """The templates of pages, and what all of them know."""
     made = templating.environment(autoescape=True)
     made.globals |= {"made_at": shown.made_at, "fresh_nights": FRESH_NIGHTS}
-    made.filters |= {"facts": views.in_short, "clipped": clipped, "short": short, "pictures": pictures}
+    made.filters |= {"in_short": views.in_short, "short": short, "pictures": pictures}
     return made
 
 
 def rendered(environment: Environment, template: str, **context: Any) -> bytes:
     """A page as it is written."""
     return environment.get_template(template).render(**context).encode()
-
-
-def clipped(text: str) -> str:
-    """A sentence short enough for a square or a line."""
-    return text if len(text) <= CLIPPED else f"{text[: CLIPPED - 2]} …"
 
 
 def short(value: float) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby, pairwise
 from typing import Literal
 
-from matrix.cells import Model, RecipeSource, Record
-from reports import adoption
-from reports.grid import FRESH_NIGHTS, Place, Square, age_nights
-from reports.levels import LEVELS
+from matrix.cells import Model, Record
+from reports import adoption, levels
+from reports.grid import FRESH_NIGHTS, Place, Square, age_nights, column_name
+from reports.microscope import is_tiny
 from reports.site.charts import Stretch
 from reports.timeline import Step, on
 
@@ -83,11 +83,11 @@ class News(Record, frozen=True, kw_only=True):
     @property
     def sentence(self) -> str:
         """In words."""
-        was = "first asked" if self.before is None else f"was {_level(self.before)}"
+        was = "first asked" if self.before is None else f"was {levels.words(self.before.level)}"
         if self.before is not None and self.before.release != self.after.release:
             was += f" with {self.before.release}"
         where = f"{self.place.model} on {self.after.release} ({self.place.device})"
-        return f"{where}: {_level(self.after)}, {was}"
+        return f"{where}: {levels.words(self.after.level)}, {was}"
 
     @property
     def why(self) -> str:
@@ -174,7 +174,7 @@ def _trend(steps: Sequence[Step], today: dt.date) -> tuple[Trend, str]:
     before, after = steps[-2], steps[-1]
     if before.level is None or after.level is None or before.level == after.level:
         return "", ""
-    return ("up" if after.level > before.level else "down"), _level(before)
+    return ("up" if after.level > before.level else "down"), levels.words(before.level)
 
 
 def sections(squares: Sequence[Shown], models: Mapping[str, Model]) -> list[Section]:
@@ -182,11 +182,6 @@ def sections(squares: Sequence[Shown], models: Mapping[str, Model]) -> list[Sect
     ordered = sorted(squares, key=lambda square: (square.device, square.model))
     found = [_section(device, list(group), models) for device, group in groupby(ordered, key=lambda one: one.device)]
     return sorted(found, key=lambda one: (all(is_tiny(row.model) for row in one.rows), one.id))
-
-
-def is_tiny(model: Model) -> bool:
-    """True of a checkpoint with random weights that was made here."""
-    return isinstance(model.source, RecipeSource)
 
 
 def _section(device: str, squares: Sequence[Shown], models: Mapping[str, Model]) -> Section:
@@ -202,11 +197,6 @@ def _section(device: str, squares: Sequence[Shown], models: Mapping[str, Model])
     )
 
 
-def column_name(engine: str, channel: str) -> str:
-    """The engine, and the channel where it is not the stable one."""
-    return engine if channel == "stable" else f"{engine} {channel}"
-
-
 def news(timelines: Mapping[Place, Sequence[Step]], since: dt.date) -> list[News]:
     """Every step from a day on, the newest first."""
     found = [
@@ -216,10 +206,6 @@ def news(timelines: Mapping[Place, Sequence[Step]], since: dt.date) -> list[News
         if after is not None and after.day >= since
     ]
     return sorted(found, key=lambda one: (one.day, one.after.colour == "wrong"), reverse=True)
-
-
-def _level(step: Step) -> str:
-    return "grey" if step.level is None else f"{step.level} {LEVELS[step.level]}"
 
 
 def nights_of(steps: Sequence[Step], today: dt.date, count: int = STRIP_NIGHTS) -> list[Stretch]:
@@ -237,7 +223,7 @@ def _stretch(step: Step | None, first: dt.date, last: dt.date) -> Stretch:
         nights=(last - first).days + 1,
         colour="grey" if step is None else step.colour,
         level=None if step is None else step.level,
-        words="not known" if step is None else _level(step),
+        words="not known" if step is None else levels.words(step.level),
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 
+import msgspec
+
 from matrix.results import Status
 from reports import junit
 from tests.reports.samples import cell, result, whole_cell
@@ -21,11 +23,17 @@ def test_a_suite_a_cell_and_a_case_a_probe() -> None:
 
 def test_versions_and_digests_are_properties() -> None:
     """A reader of the XML alone can tell what was measured."""
-    root = ElementTree.fromstring(junit.render([result()]))
+    one = result("correctness", minute=1)
+    provenance = msgspec.structs.replace(result().provenance, requirements_sha256=None)
+    before = msgspec.structs.replace(result(), provenance=provenance)  # no engine was up yet
+    one = msgspec.structs.replace(one, provenance=msgspec.structs.replace(one.provenance, driver="580.1"))
+    root = ElementTree.fromstring(junit.render([before, one]))
     properties = {item.get("name"): item.get("value") for item in root.iter("property")}
     assert properties["engine_version"] == "1.0"
     assert properties["requirements_sha256"] == "ab" * 32
     assert properties["model_digest"] == "cd" * 32
+    assert properties["driver"] == "580.1"
+    assert "image_digest" not in properties
 
 
 def test_each_status_has_its_element() -> None:

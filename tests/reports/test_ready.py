@@ -67,7 +67,8 @@ def test_the_truth_lies_between_the_bounds_whatever_is_not_known(count: int, fir
     truth = day(min(first, count))  # not before the day until which there was no other
     assert known.earliest is None or known.earliest <= truth
     assert known.latest is None or known.latest >= truth
-    assert known.exact == (0 < first < count and not {first - 1, first} & hidden)
+    exact = known.latest is not None and known.earliest == known.latest
+    assert exact == (0 < first < count and not {first - 1, first} & hidden)
 
 
 @given(st.text("+x?", max_size=12))

@@ -36,6 +36,19 @@ def test_a_new_release_goes_on_with_the_history_of_the_old(tmp_path: Path) -> No
     ]
 
 
+def test_a_new_driver_is_named_beside_a_step(tmp_path: Path) -> None:
+    """It may slow every engine of a machine."""
+    nights = [night(i, 40.0 if i < 4 else 30.0) for i in range(8)]
+    results = [
+        msgspec.structs.replace(
+            one, provenance=msgspec.structs.replace(one.provenance, driver="570" if number < 4 else "580")
+        )
+        for number, one in enumerate(nights)
+    ]
+    (found,) = speeds.changed(stored(tmp_path, results))
+    assert found.change.changed == ("driver: 570 to 580",)
+
+
 def test_a_slow_device_is_no_slow_engine(tmp_path: Path) -> None:
     """Speeds are divided by the device's own, and keep their size."""
     assert values(tmp_path, [night(0, 40.0, canary=10.0), night(1, 20.0, canary=5.0), night(2, 41.0, canary=10.0)]) == [

@@ -15,6 +15,7 @@ from matrix.results import Result, Status
 from reports.bugs import packet
 from reports.bugs.forms import forms
 from reports.bugs.packet import Fault, Packet
+from reports.bugs.tracking import Report
 from tests.reports.samples import result
 from tests.reports.test_failures import failures
 
@@ -149,6 +150,20 @@ def test_a_failure_of_the_grid_is_told_by_its_newest_result(tmp_path: Path) -> N
     assert "as close to the float32 reference" in text
     assert "- model revision: `cdcd" in text
     assert "```text\nlast words of the engine\n```" in text
+
+
+def test_the_list_of_failures_says_what_keeps_each_from_being_filed(tmp_path: Path) -> None:
+    """What an engine has said cannot end its cell of the table."""
+    one = result("correctness", Status.FAIL)
+    again = msgspec.structs.replace(one, provenance=msgspec.structs.replace(one.provenance, started_at=later(one)))
+    (failure,) = failures(tmp_path, one, again)
+    told = Report(failure=failure, title="x", body="x", held_back="its repro could not be tried: a | b")
+    assert packet.summary({failure.id: told}).splitlines()[2:] == [
+        "| id | state | cells | first seen |",
+        "| --- | --- | --- | --- |",
+        f"| `{failure.id}` | its repro could not be tried: a \\| b | `{one.cell_id}` | 2026-01-02 |",
+    ]
+    assert packet.summary({}) == "## Failures\n\nNo engine fails unexpectedly.\n"
 
 
 def later(one: Result) -> dt.datetime:

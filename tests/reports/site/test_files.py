@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -115,6 +116,19 @@ def test_the_archive_is_published_as_it_is(tmp_path: Path) -> None:
     files = str(tmp_path / "site" / "data" / "results" / "*" / "*.parquet")
     counted = duckdb.execute("SELECT month, count(*) FROM read_parquet(?) GROUP BY ALL", [files]).fetchall()
     assert counted == [("2026-01", 57)]
+
+
+def test_a_month_that_has_become_one_file_is_not_published_beside_its_parts(tmp_path: Path) -> None:
+    """Whoever reads all files of the folder would count its rows twice."""
+    a_week(tmp_path / "results")
+    for day in (-2, 0, 30):  # two compactions in January; in February they become one file
+        now = NOW + dt.timedelta(days=day)
+        with store.opened(tmp_path / "results") as found:
+            compact.compact(found, before=now.date(), remove=True, now=now)
+        with store.opened(tmp_path / "results") as found:
+            publish(found, tmp_path / "site")
+    files = sorted((tmp_path / "site" / "data" / "results").rglob("*.parquet"))
+    assert [path.name for path in files] == ["20260209T060000.000000Z-merged.parquet"]
 
 
 def test_the_same_results_make_the_same_site(tmp_path: Path) -> None:

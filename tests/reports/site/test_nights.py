@@ -11,7 +11,7 @@ import pytest
 
 from matrix.results import Status, write_result
 from reports import proofs, store, summary
-from reports.site.gather import gather, gathered
+from reports.site.gather import gather, grouped
 from reports.store import Store
 from tests.reports.samples import cell, night, result, whole_cell
 from tests.reports.site.nights import NOW, plan, publish, put
@@ -98,7 +98,7 @@ def test_the_summary_for_a_job_page_names_what_is_old_wrong_or_missing(nights: S
 
 def test_files_that_are_unreadable_for_the_same_reason_are_one_line() -> None:
     """A program with a new schema finds all older results at once."""
-    found = gathered(["a: schema version 1", "b: not JSON: at 3", "c: schema version 1", "d: schema version 1"])
+    found = grouped(["a: schema version 1", "b: not JSON: at 3", "c: schema version 1", "d: schema version 1"])
     assert found == ["a and 2 others: schema version 1", "b: not JSON: at 3"]
 
 
@@ -127,18 +127,22 @@ def test_a_night_without_results_is_the_first_thing_said(tmp_path: Path) -> None
     put(tmp_path, "1", 1, whole_cell(OLD))
     plan(tmp_path, "2", 0, OLD.id)
     with store.opened(tmp_path) as found:
-        said = gather(found, made_at=NOW).alerts
-    assert said == [
+        shown = gather(found, made_at=NOW)
+    assert [night.lacking for night in shown.nights[:2]] == [True, False]
+    assert shown.alerts == [
         "The night of 2026-01-10 decided nothing; the squares are older. (no results, though 1 cell was planned)"
     ]
 
 
 def test_a_night_for_which_nothing_was_planned_says_so(tmp_path: Path) -> None:
-    """Every device may be without a runner."""
+    """Every device may be without a runner, or nothing has changed: that is no fault."""
     plan(tmp_path, "1", 0)
     with store.opened(tmp_path) as found:
-        tonight = gather(found, made_at=NOW).nights[0]
-    assert tonight.sentence == "no results, and nothing was planned"
+        shown = gather(found, made_at=NOW)
+        publish(found, tmp_path / "site")
+    tonight = shown.nights[0]
+    assert (tonight.sentence, tonight.lacking, shown.alerts) == ("no results, and nothing was planned", False, [])
+    assert 'class="lacking"' not in (tmp_path / "site" / "index.html").read_text()
 
 
 def test_a_suspected_reference_is_a_grey_square_with_its_reason(tmp_path: Path) -> None:
