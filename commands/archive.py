@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from commands.options import ResultsOption, err, out, refuse
+from commands.options import ResultsOption, day, err, out, refuse
 from matrix.results import Status
 from reports import compact as compacting
 from reports import questions, render, store
@@ -22,28 +22,14 @@ KEEP_DAYS = 2
 """A night may still be going on, or a part of it be run again."""
 
 
-def _status(text: str | None) -> str | None:
-    known = [status.value for status in Status]
-    if text is not None and text.upper() not in known:
-        raise typer.BadParameter(f"{text!r} is none of {', '.join(known)}")
-    return None if text is None else text.upper()
-
-
-def _date(text: str | None) -> str | None:
-    try:
-        return None if text is None else dt.date.fromisoformat(text).isoformat()
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no day such as 2026-11-29") from None
-
-
 @app.command("results")
 def show_results(
     cells: Annotated[str, typer.Argument(help="A cell's id, or a glob such as 'vllm-*__qwen*'.")] = "*",
     results: ResultsOption = Path("results"),
     probe: Annotated[str | None, typer.Option(help="Only of this probe.")] = None,
-    status: Annotated[str | None, typer.Option(callback=_status, help="Only with this status.")] = None,
+    status: Annotated[Status | None, typer.Option(case_sensitive=False, help="Only with this status.")] = None,
     since: Annotated[
-        str | None, typer.Option(metavar="DAY", callback=_date, help="Only from this day (UTC) on.")
+        dt.date | None, typer.Option(metavar="DAY", parser=day, help="Only from this day (UTC) on.")
     ] = None,
     history: Annotated[bool, typer.Option("--history", help="All of them, and not only what stands today.")] = False,
     diff_nights: Annotated[
@@ -55,11 +41,16 @@ def show_results(
 
     A night is the name of a nightly run, or a day (UTC).
     """
-    filters = {"cell_id GLOB ?": cells, "probe = ?": probe, "status = ?": status, "started_at >= ?": since}
+    filters = {
+        "cell_id GLOB ?": cells,
+        "probe = ?": probe,
+        "status = ?": None if status is None else status.value,
+        "started_at >= ?": None if since is None else since.isoformat(),
+    }
     given = {sql: value for sql, value in filters.items() if value is not None}
     with store.opened(results) as found:
         for problem in found.problems:
-            err.print(f"readiness: {problem}", markup=False, highlight=False)
+            err.print(f"readiness: {problem}")
         if diff_nights is not None:
             _print_diff(found, given, diff_nights)
             return
@@ -84,9 +75,9 @@ def _print_diff(found: Store, filters: dict[str, str], names: tuple[str, str]) -
             )
     changes = diff(*sides)
     for one in changes:
-        out.print(f"{one.cell_id} {one.probe}: {one.sentence}", markup=False, highlight=False)
+        out.print(f"{one.cell_id} {one.probe}: {one.sentence}")
     same = len({(result.cell_id, result.probe) for side in sides for result in side}) - len(changes)
-    out.print(f"{len(changes)} changed, {same} did not", highlight=False)
+    out.print(f"{len(changes)} changed, {same} did not")
 
 
 @app.command()
@@ -109,7 +100,6 @@ def compact(
     out.print(
         f"{done.runs} runs: {done.new} results are new in the archive, {done.replaced} took the place of older ones;"
         f" {done.removed} files taken away, {done.merged} files of past months made one a month",
-        highlight=False,
     )
     for name in done.aside:
-        err.print(f"set aside, for nobody can read it: {name}", markup=False, highlight=False)
+        err.print(f"set aside, for nobody can read it: {name}")

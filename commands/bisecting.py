@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
@@ -12,26 +11,23 @@ import msgspec
 import typer
 from packaging.version import Version
 
-from commands.options import MatrixOption, ResultsOption, err, out, session_options
+from commands.options import MatrixOption, ResultsOption, err, matrix_of, out
 from matrix import bisection
 from matrix.bisection import FOLDER, Bisection, Trial
 from matrix.cells import Cell
 from matrix.errors import WrongInput
-from matrix.load import Matrix, did_you_mean
+from matrix.load import Matrix, did_you_mean, nearest
+from matrix.reproduction import Launcher
 from matrix.results import Result, read_json, write_json
 from probes import bisect as searching
 from probes import registry, trials
 from probes.provenance import harness_version
-from probes.session import Session
 from reports import outcome
 from reports.bugs import clusters, signature
-from runners import releases
+from runners import releases, signals
 from runners.releases import Past
 
 app = typer.Typer()
-
-NAMED = 4
-"""Cells that an error names."""
 
 
 def alike(one: Result, other: Result) -> bool:
@@ -52,7 +48,7 @@ def bisect(
     good: Annotated[str | None, typer.Option(metavar="V", help="A version believed to be without it.")] = None,
     bad: Annotated[str | None, typer.Option(metavar="V", help="A version that shows it; default: the cell's.")] = None,
     good_runs: Annotated[int, typer.Option(min=1, help="How often a release must do without it.")] = trials.GOOD_RUNS,
-    launcher: Annotated[str, typer.Option(help="venv, or docker for the image of each release.")] = "venv",
+    launcher: Annotated[Launcher, typer.Option(help="venv, or docker for the image of each release.")] = "venv",
     matrix: MatrixOption = None,
     results: ResultsOption = Path("results"),
 ) -> None:
@@ -62,7 +58,8 @@ def bisect(
     day. What cannot be installed, or breaks in another way, is skipped and named. The answer lies in
     RESULTS/bisections, for the grid and for bug reports; a search that was stopped goes on where it was.
     """
-    tabled = Session(session_options(matrix, "quick", None)).matrix
+    signals.terminate_like_interrupt()
+    tabled = matrix_of(matrix)
     if (probe is None) == (repro is None):
         raise WrongInput("bisect needs either --probe or --repro")
     cell = _cell(tabled, target, of_release=repro is not None)
@@ -75,9 +72,9 @@ def bisect(
     trier = trials.Trier(matrix=tabled, cell=cell, work=path.with_suffix(""), once=once, good_runs=good_runs)
     found = _search(question, pasts, trier, path, from_good=good is not None)
     answer = bisection.answer(found)
-    out.print(f"{answer.sentence}\n{path}", markup=False, highlight=False)
+    out.print(f"{answer.sentence}\n{path}")
     if answer.first_bad is None:
-        err.print("readiness: a fault that is not there cannot be searched for", markup=False, highlight=False)
+        err.print("readiness: a fault that is not there cannot be searched for")
         raise SystemExit(outcome.NOT_MEASURED)
 
 
@@ -87,8 +84,8 @@ def _cell(matrix: Matrix, target: str, *, of_release: bool) -> Cell:
     if of_release:
         cells = {cell.release.id: cell for cell in sorted(cells.values(), key=lambda cell: cell.device.kind == "cpu")}
     if target not in cells:
-        near = ", ".join(get_close_matches(target, cells, n=NAMED, cutoff=0))
-        raise WrongInput(f"unknown {'release' if of_release else 'cell'} {target!r}; the nearest: {near}")
+        kind = "release" if of_release else "cell"
+        raise WrongInput(f"unknown {kind} {target!r}; the nearest: {nearest(target, list(cells))}")
     return cells[target]
 
 
@@ -135,7 +132,7 @@ def _search(
         _say(trial, "known already")
     while (index := searching.following(len(found.versions), found.known, from_good=from_good)) is not None:
         past = pasts[found.versions[index]]
-        out.print(f"{past.version} ({past.released}) …", markup=False, highlight=False)
+        out.print(f"{past.version} ({past.released}) …")
         trial = trier(past)
         _say(trial, "its runs did not agree" if trial.flaky else "")
         found = msgspec.structs.replace(found, trials=(*found.trials, trial))
@@ -158,4 +155,4 @@ def _known(question: Bisection, path: Path) -> Bisection:
 
 def _say(trial: Trial, mark: str) -> None:
     mark = f" ({mark})" if mark else ""
-    out.print(f"{trial.version}: {trial.outcome}{mark}: {trial.why}", markup=False, highlight=False)
+    out.print(f"{trial.version}: {trial.outcome}{mark}: {trial.why}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -13,11 +12,14 @@ import typer
 
 from commands import reproducing
 from commands.options import (
+    API,
+    ApiOption,
     NightOption,
     ResultsOption,
     SummaryOption,
     err,
     out,
+    owner_name,
     refuse,
     summarise,
 )
@@ -35,8 +37,6 @@ from reports.store import Store
 
 app = typer.Typer()
 
-REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
-
 
 @app.command()
 def bugs(
@@ -48,12 +48,13 @@ def bugs(
     repository: Annotated[
         str | None,
         typer.Option(
-            "--repo", metavar="OWNER/NAME", help="Our tracker; with --file the default is $GITHUB_REPOSITORY."
+            "--repo",
+            metavar="OWNER/NAME",
+            callback=owner_name,
+            help="Our tracker; with --file the default is $GITHUB_REPOSITORY.",
         ),
     ] = None,
-    api: Annotated[
-        str, typer.Option(metavar="URL", envvar="GITHUB_API_URL", help="Of GitHub's REST API.")
-    ] = "https://api.github.com",
+    api: ApiOption = API,
     repros: Annotated[
         Path, typer.Option(metavar="DIR", help="Repros that a person has written: ID.py of the failure's id.")
     ] = Path("repros"),
@@ -68,9 +69,7 @@ def bugs(
     Without --file nothing is sent; with --repo the tracker is read, and what would be done is told from what is there.
     """
     token = os.environ.get("GITHUB_TOKEN", "")
-    name = repository or (os.environ.get("GITHUB_REPOSITORY") if file else None)
-    if name is not None and not REPOSITORY.fullmatch(name):
-        refuse(f"{name!r} is no repository: expected owner/name")
+    name = repository or (owner_name(os.environ.get("GITHUB_REPOSITORY")) if file else None)
     if file and (name is None or not token):
         refuse("--file needs the repository of our tracker (--repo or $GITHUB_REPOSITORY) and $GITHUB_TOKEN")
     reports = []
@@ -94,7 +93,7 @@ def _packets(found: Store, repros: Path) -> Iterator[tuple[Failure, Packet]]:
     """Every failure, with all that is known of it."""
     searched, known_forms = searches.read(found.folder), forms()
     for problem in searched.problems:
-        err.print(f"readiness: {problem}", markup=False, highlight=False)
+        err.print(f"readiness: {problem}")
     for failure in failures(found):
         result, cells = failure.latest[0], [one.cell_id for one in failure.latest]
         program = reproducing.program_of(result, repros / f"{failure.id}.py")
@@ -129,7 +128,7 @@ def _write(drafts: Path, report: Report, packet: Packet) -> None:
         path.unlink(missing_ok=True)
     if failure.standing:
         cells = ", ".join(result.cell_id for result in failure.latest)
-        _say(f"{failure.id}: {report.refusal or 'drafted'}: {cells}")
+        out.print(f"{failure.id}: {report.refusal or 'drafted'}: {cells}")
 
 
 def _file(name: str, reports: Sequence[Report], *, token: str, api: str, night: str, summary: Path | None) -> None:
@@ -140,14 +139,14 @@ def _file(name: str, reports: Sequence[Report], *, token: str, api: str, night: 
         with github.opened(name, token=token, api=api) as there:
             done = tracker.sync(there, reports, night=night)
     except github.IssuesOff:
-        _say(f"{name} has its issues switched off: nothing is filed")
+        out.print(f"{name} has its issues switched off: nothing is filed")
         summarise(summary, "Issues are switched off in this repository: nothing is filed.\n")
         return
     for line in _told(done):
-        _say(line)
+        out.print(line)
     summarise(summary, "\n".join(["## Tracker", "", *(f"- {line}" for line in _told(done) or ["Nothing to do."]), ""]))
     for trouble in done.trouble:
-        err.print(f"readiness: {trouble}", markup=False, highlight=False)
+        err.print(f"readiness: {trouble}")
     if done.trouble:
         raise SystemExit(outcome.NOT_MEASURED)
 
@@ -163,7 +162,7 @@ def _foresee(name: str | None, reports: Sequence[Report], *, token: str, api: st
             known, me = list(there.issues().values()), there.me
     found = tracking.plan(reports, known, night=night, me=me)
     for line in _told(Done(steps=found.steps, waiting=found.waiting, trouble=())):
-        _say(f"would be {line}")
+        out.print(f"would be {line}")
 
 
 def _told(done: Done) -> list[str]:
@@ -171,7 +170,3 @@ def _told(done: Done) -> list[str]:
         *map(tracking.sentence, done.steps),
         *(f"waiting for another night: {one.failure.id}" for one in done.waiting),
     ]
-
-
-def _say(line: str) -> None:
-    out.print(line, markup=False, highlight=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -41,7 +41,7 @@ def checkpoint(
     """
     if source is None:
         for name, known in recipes.recipes().items():
-            out.print(f"{name:34} {known.architecture:38} {known.published}", markup=False, highlight=False)
+            out.print(f"{name:34} {known.architecture:38} {known.published}")
         return
     name, recipe = _recipe(source)
     folder = target or Path(f"{recipes.PREFIX}{name}")
@@ -49,9 +49,9 @@ def checkpoint(
         raise WrongInput(f"{folder} is there and not empty; name another with --out")
     if recipe_file is not None:
         recipe_file.write_text(recipes.to_toml(recipe))
-    environment = environments.build(REFERENCE, load.PACKAGED / f"requirements/{REFERENCE}.txt", say=_say)
+    environment = environments.build(REFERENCE, load.PACKAGED / f"requirements/{REFERENCE}.txt", say=err.print)
     with Host(environment.python) as host:
-        found = tiny.checkpoint(f"{recipes.PREFIX}{name}", recipe, environment, host, _say)
+        found = tiny.checkpoint(f"{recipes.PREFIX}{name}", recipe, environment, host, err.print)
     tiny.copy_to(found, folder)
     _tell(recipe, tiny.made(found.folder), folder)
 
@@ -70,17 +70,12 @@ def _recipe(source: str) -> tuple[str, Recipe]:
         raise WrongInput(f"{path}: found {type(published).__name__}, expected an object")
     shrunk = shrink(published)
     name = path.resolve().parent.name if path.name == "config.json" else path.stem
-    about: dict[str, Any] = {"published": str(published.get("_name_or_path") or name), "family": ""}
-    return _id(name), recipes.from_shrunk(shrunk, **about)
+    return _id(name), recipes.from_shrunk(shrunk, published=published.get("_name_or_path") or name, family=name)
 
 
 def _id(name: str) -> str:
     """A name as ids are written."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "model"
-
-
-def _say(line: str) -> None:
-    err.print(line, markup=False, highlight=False)
 
 
 def _tell(recipe: Recipe, made: tiny.Made, folder: Path) -> None:
@@ -92,4 +87,4 @@ def _tell(recipe: Recipe, made: tiny.Made, folder: Path) -> None:
     if recipe.text_only:
         lines.append("text only: its other parts are there and not asked about")
     for line in lines:
-        out.print(line, markup=False, highlight=False)
+        out.print(line)

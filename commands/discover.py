@@ -11,7 +11,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from commands.options import MatrixOption, err, out
+from commands.options import MatrixOption, day, err, out
 from matrix import discover as judging
 from matrix import load
 from matrix import watch as watching
@@ -40,18 +40,12 @@ MOST_FINDS = 30
 LATER = "there is enough for one pull request; it will be found again"
 
 
-def _day(text: str | None) -> dt.date | None:
-    try:
-        return None if text is None else dt.date.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no day such as 2026-06-01") from None
-
-
 @app.command()
 def discover(
     matrix: MatrixOption = None,
     since: Annotated[
-        str | None, typer.Option(metavar="DAY", help="Models from this day (UTC) on (default: as watch.toml says).")
+        dt.date | None,
+        typer.Option(metavar="DAY", parser=day, help="Models from this day (UTC) on (default: as watch.toml says)."),
     ] = None,
     recipes_folder: Annotated[
         Path | None, typer.Option("--recipes", metavar="DIR", help="Also write recipes of tiny checkpoints there.")
@@ -71,16 +65,17 @@ def discover(
         raise WrongInput("discover edits tables: name their folder with --matrix DIR, or give --dry-run")
     folder = Path(matrix) if matrix is not None else load.PACKAGED
     watch, today = watching.read(folder), dt.datetime.now(dt.UTC).date()
-    first = _day(since) or today - dt.timedelta(days=watch.released_within_days)
+    first = since or today - dt.timedelta(days=watch.released_within_days)
     search = Search(own_tables.matrix(folder), watch, today, first)
     found = search.everything()
     _edit(folder, found, dry_run)
-    for name, recipe in search.recipes.items() if recipes_folder and not dry_run else ():
-        write_bytes(Path(str(recipes_folder)) / f"{name}.toml", recipes.to_toml(recipe).encode())
+    if recipes_folder is not None and not dry_run:
+        for name, recipe in search.recipes.items():
+            write_bytes(recipes_folder / f"{name}.toml", recipes.to_toml(recipe).encode())
     text = discovered.render(found)
     if body is not None:
         write_bytes(body, text.encode())
-    out.print(text, markup=False, highlight=False, end="")
+    out.print(text, end="")
     raise SystemExit(outcome.NOT_MEASURED if found.unasked else outcome.OK)
 
 
@@ -96,7 +91,7 @@ def _edit(folder: Path, found: Discovery, dry_run: bool) -> None:
     if changed:
         tables.write(folder, changed, own_tables.matrix, dry_run=dry_run)
     for name, text in changed.items() if dry_run else ():
-        out.print(tables.difference(name, before[name], text), markup=False, highlight=False)
+        out.print(tables.difference(name, before[name], text))
 
 
 class Search:
@@ -137,7 +132,7 @@ class Search:
         try:
             return question()
         except Infrastructure as error:
-            _say(str(error))
+            err.print(str(error))
             self._unasked.append(str(error))
             return None
 
@@ -150,7 +145,7 @@ class Search:
         return sorted(chosen, key=lambda one: (str(one.created), one.name))
 
     def _by(self, hub: Hub, account: str) -> list[Repository]:
-        _say(f"listing {account}")
+        err.print(f"listing {account}")
         found = hub.by(account, self.since, self.watch.listed)
         if len(found) >= self.watch.listed:
             self._unasked.append(f"{account}: only the newest {self.watch.listed} of its repositories were looked at")
@@ -178,7 +173,7 @@ class Search:
         if len(self._finds) >= MOST_FINDS:
             self._leave_out(listed, LATER)
             return
-        _say(f"looking at {listed.name}")
+        err.print(f"looking at {listed.name}")
         try:
             checkpoint = self._asked(partial(hub.checkpoint, listed))
             if checkpoint is not None and self._may_be_new(checkpoint.repository):
@@ -227,11 +222,11 @@ class Search:
         return [one for one in found if one is not None]
 
     def _of_engine(self, engine: str, digest: Digest | None) -> NewRelease | None:
-        _say(f"releases of {engine}")
+        err.print(f"releases of {engine}")
         try:
             return new_releases.of_engine(self.matrix, engine, digest)
         except WrongInput as error:  # nothing says what the index calls it
-            _say(str(error))
+            err.print(str(error))
             return None
 
 
@@ -240,9 +235,5 @@ def _digest(stack: ExitStack) -> Digest | None:
     try:
         return new_releases.digests(stack.enter_context(daemon.connected()))
     except Infrastructure as error:
-        _say(f"images are left out: {error}")
+        err.print(f"images are left out: {error}")
         return None
-
-
-def _say(line: str) -> None:
-    err.print(line, markup=False, highlight=False)

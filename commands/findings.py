@@ -10,14 +10,13 @@ import msgspec
 import typer
 
 from commands import reproducing
-from commands.options import MatrixOption, ResultsOption, out, refuse, session_options
+from commands.options import MatrixOption, ResultsOption, matrix_of, out, refuse
 from matrix.bisection import FOLDER, Bisection
 from matrix.cells import Cell, Record
 from matrix.errors import WrongInput
 from matrix.load import Matrix, did_you_mean
 from matrix.reproduction import Reproduction
 from matrix.results import read_json, write_bytes, write_json
-from probes.session import Session
 from reports import outcome
 from reports.bugs.forms import forms
 from reports.bugs.packet import Fault, Packet, listed
@@ -63,7 +62,7 @@ def findings(
     A finding is a folder with finding.toml and repro.py, a program that exits 1 while the fault is there and 0 without
     it. The answer of `readiness bisect RELEASE --repro FOLDER/repro.py` is taken into the folder where there is one.
     """
-    tabled = Session(session_options(matrix, "quick", None)).matrix
+    tabled = matrix_of(matrix)
     packets = {folder: _written(folder, tabled, results, again=again) for folder in folders}
     if index is not None:
         write_bytes(index, listed({folder.resolve().name: packet for folder, packet in packets.items()}).encode())
@@ -85,7 +84,7 @@ def _written(folder: Path, matrix: Matrix, results: Path, *, again: bool) -> Pac
     write_bytes(folder / PAGE, f"# {finding.title}\n\n{packet.body}".encode())
     if packet.upstream is not None:
         write_bytes(folder / DRAFT, packet.upstream.encode())
-    out.print(f"{folder}: {packet.held_back or found.sentence}", markup=False, highlight=False)
+    out.print(f"{folder}: {packet.held_back or found.sentence}")
     return packet
 
 

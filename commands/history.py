@@ -10,19 +10,20 @@ from typing import Annotated
 import msgspec
 import typer
 
-from commands.options import MatrixOption, ResultsOption, SelectOption, out, session_options
+from commands.options import MatrixOption, ResultsOption, SelectOption, day, out, session_options
 from matrix import chronicle
 from matrix.cells import HISTORY, Cell, Record, Release
 from matrix.chronicle import Appearance, Chronicle, Moment, continued
 from matrix.errors import Infrastructure, WrongInput
 from matrix.load import Matrix, did_you_mean
+from matrix.reproduction import Launcher
 from matrix.results import Result, Status, read_json, write_json
 from matrix.untrusted import SENTENCE, plain, safe
 from probes import past, registry
 from probes.provenance import without_places
 from probes.session import Session
 from reports import outcome, runs, store
-from runners import appearances, cache, releases
+from runners import appearances, cache, releases, signals
 from runners.releases import Past
 
 app = typer.Typer()
@@ -30,27 +31,19 @@ app = typer.Typer()
 PROBES = ("loading", "correctness")
 """What readiness up to the level `right` stands on."""
 
-
 NOT_CHOSEN = "not among those that were to be tried"
-
-
-def _day(text: str) -> dt.date:
-    try:
-        return dt.date.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no day such as 2026-06-01") from None
 
 
 @app.command()
 def history(
-    since: Annotated[str, typer.Option(metavar="DAY", help="Releases from this day (UTC) on.")],
+    since: Annotated[dt.date, typer.Option(metavar="DAY", parser=day, help="Releases from this day (UTC) on.")],
     engines: Annotated[str | None, typer.Option(metavar="NAME,…", help="Only these engines.")] = None,
     select: SelectOption = None,
     profile: Annotated[str, typer.Option("--profile", help="Whose cells are asked of each release.")] = HISTORY,
     at_most: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="So many releases of an engine, evenly spread.")
     ] = None,
-    launcher: Annotated[str, typer.Option(help="venv, or docker for the image of each release.")] = "venv",
+    launcher: Annotated[Launcher, typer.Option(help="venv, or docker for the image of each release.")] = "venv",
     workers: Annotated[int, typer.Option("-n", "--workers", min=1, help="Cells at once.")] = 1,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the environments of past releases in the cache.")] = False,
     matrix: MatrixOption = None,
@@ -62,10 +55,11 @@ def history(
     day. What was measured already is not measured again, so a run that was stopped goes on where it was. Exit status
     3 where a release could not be tried; RESULTS/chronicles says which, and why.
     """
+    signals.terminate_like_interrupt()
     session = Session(session_options(matrix, profile, select))
     chosen = _by_engine(session, engines)
     journey = Journey(
-        matrix=session.matrix, since=_day(since), at_most=at_most, results=results.resolve(), launcher=launcher,
+        matrix=session.matrix, since=since, at_most=at_most, results=results.resolve(), launcher=launcher,
         workers=workers, keep=keep,
     )  # fmt: skip
     journey.note_appearances({cell.model.architecture for cells in chosen.values() for cell in cells})
@@ -98,7 +92,7 @@ class Journey(Record, frozen=True, kw_only=True):
     since: dt.date
     at_most: int | None
     results: Path
-    launcher: str
+    launcher: Launcher
     workers: int
     keep: bool
 
@@ -119,7 +113,7 @@ class Journey(Record, frozen=True, kw_only=True):
         known = read_json(path, list[Appearance]) if path.is_file() else []
         lacking = set(architectures) - {one.architecture for one in known}
         if lacking:
-            _say(f"looking for the first release of {appearances.DISTRIBUTION} with each of {len(lacking)} classes")
+            out.print(f"looking for the first {appearances.DISTRIBUTION} release with each of {len(lacking)} classes")
             ordered = sorted([*known, *appearances.first(lacking)], key=lambda one: (one.released, one.architecture))
             write_json(path, ordered)
 
@@ -131,12 +125,12 @@ class Journey(Record, frozen=True, kw_only=True):
             inside = past.inside(self.matrix, cells, one, folder / "matrix", PROBES)
             asked = {cell.id for cell in inside}
             todo = asked - self._known(asked)
-            _say(f"{name} ({one.released}): {len(todo)} of {len(inside)} cells to ask")
+            out.print(f"{name} ({one.released}): {len(todo)} of {len(inside)} cells to ask")
             if todo:
                 past.measure(folder, todo, self.results, self.launcher, self.workers)
             return "" if self._known(asked) else self._why_nothing(asked)
         except Infrastructure as error:
-            _say(f"{name} ({one.released}): {error}")
+            out.print(f"{name} ({one.released}): {error}")
             return safe(" ".join(without_places(plain(str(error))).split()), SENTENCE)
         finally:
             if not self.keep and name not in self.matrix.releases:
@@ -189,7 +183,3 @@ def _published(matrix: Matrix, release: Release, since: dt.date) -> Frame:
     if not found:
         raise WrongInput(f"--since {since}: the package index has no release of {name} from that day on")
     return Frame(engine=release.engine, distribution=name, dated_by=dated_by, pasts=tuple(found))
-
-
-def _say(line: str) -> None:
-    out.print(line, markup=False, highlight=False)

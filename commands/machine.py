@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from commands.options import out
 from runners import cache as cache_room
@@ -26,10 +27,9 @@ def doctor() -> None:
     for name in ("what", "found", "needed for", "advice"):
         table.add_column(name, overflow="fold")
     for finding in doctor_room.examine():
-        mark = "[green]✓[/green]" if finding.good else "[yellow]–[/yellow]"
-        table.add_row(
-            f"{mark} {finding.what}", finding.found, finding.needed_for, "" if finding.good else finding.advice
-        )
+        mark = ("✓", "green") if finding.good else ("–", "yellow")
+        what = Text.assemble(mark, f" {finding.what}")
+        table.add_row(what, finding.found, finding.needed_for, "" if finding.good else finding.advice)
     out.print(table)
 
 
@@ -51,7 +51,7 @@ def cache(
     """
     if parcels_folder is not None:
         for label in parcels.unpack(parcels_folder):
-            out.print(f"took over {label}", markup=False, highlight=False)
+            out.print(f"took over {label}")
     if prune_to_gib is not None or older_than_days is not None:
         removed = cache_room.prune(
             max_bytes=None if prune_to_gib is None else int(prune_to_gib * 2**30),
@@ -73,4 +73,4 @@ def cache(
 def reap() -> None:
     """Remove processes and containers that a broken run left behind; those of a run that still goes are left alone."""
     for removed in reap_room.reap_orphans():
-        out.print(f"removed {removed}", markup=False, highlight=False)
+        out.print(f"removed {removed}")

@@ -24,6 +24,7 @@ from commands.options import (
     SiteOption,
     TierOption,
     err,
+    matrix_of,
     out,
     refuse,
     session_options,
@@ -41,6 +42,7 @@ from reports.standing import standing
 from runners import cache as cache_room
 from runners import images as images_room
 from runners import reap as reap_room
+from runners import registry as engine_registry
 from runners import signals
 from runners.progress import Board
 
@@ -82,7 +84,7 @@ def _run(options: Options, results: Path, site: Path, junit_file: Path, workers:
     session = Session(options)
     session.check()
     options = msgspec.structs.replace(options, launcher=session.launcher.name)
-    out.print(f"launcher: {session.launcher.name} ({session.launcher.why})", markup=False, highlight=False)
+    out.print(f"launcher: {session.launcher.name} ({session.launcher.why})")
     signals.terminate_like_interrupt()
     _keep_budget()
     cache_room.register_run(session.run.name)
@@ -112,13 +114,13 @@ def _keep_budget() -> None:
     budget = cache_room.budget_bytes()
     if budget is not None:
         for entry in cache_room.prune(max_bytes=budget, removers={images_room.KIND: images_room.forget}):
-            out.print(f"over {cache_room.BUDGET}: removed {entry.kind} {entry.label}", markup=False, highlight=False)
+            out.print(f"over {cache_room.BUDGET}: removed {entry.kind} {entry.label}")
 
 
 def _status(code: int, folder: Path) -> int:
     """The exit status of a run, from how pytest ended and what it left."""
     if code == pytest.ExitCode.INTERRUPTED:
-        err.print(f"readiness: interrupted; what was measured is in {folder}", markup=False, highlight=False)
+        err.print(f"readiness: interrupted; what was measured is in {folder}")
         return outcome.INTERRUPTED
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         return outcome.NOT_MEASURED  # pytest itself did not get through
@@ -151,8 +153,8 @@ def _report(
     out.print(render.terminal(make_grid(standing(found.results), every_release=True)))
     with store.opened(results) as all_results:
         page = build.write(gather(all_results, made_at=dt.datetime.now(dt.UTC)), all_results, site)
-    out.print(cost.sentence(spent), markup=False, highlight=False)
-    out.print(f"results: {folder}\nsite: {page}\nJUnit XML: {junit_file}", markup=False, highlight=False)
+    out.print(cost.sentence(spent))
+    out.print(f"results: {folder}\nsite: {page}\nJUnit XML: {junit_file}")
 
 
 def _cost(found: runs.Run, staged: dict[str, float], total_s: float) -> cost.Cost:
@@ -176,8 +178,7 @@ def verify_server(
 ) -> None:
     """Ask the same probes of a server that is already up: a deployment, or somebody's endpoint."""
     folder = results.resolve() / new_run_id()
-    described = Session(session_options(matrix, "quick", None))
-    attached = verify.attached(described.matrix, described.engines, url, model, engine)
+    attached = verify.attached(matrix_of(matrix), engine_registry.engines(), url, model, engine)
     write_json(folder / "attached.json", attached)
     attached_file = str(folder / "attached.json")
     options = session_options(matrix, "quick", None, run=str(folder), attached=attached_file, tier=tier)
@@ -217,6 +218,5 @@ def judge(
             mark = "same; REF-SUSPECT beside other engines"
         out.print(
             f"{result.cell_id} {result.probe}: {again.verdict.status.value} ({mark}): {again.verdict.reason}",
-            markup=False,
         )
     raise SystemExit(outcome.UNEXPECTED if changed else outcome.OK)

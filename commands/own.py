@@ -8,15 +8,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from commands.options import MatrixOption, out, session_options
+from commands.options import MatrixOption, matrix_of, out
 from matrix.cells import Device, Model, Profile, Record, Release
 from matrix.errors import WrongInput
 from matrix.load import Matrix, did_you_mean
 from matrix.plan import plan
 from probes import tables
-from probes.session import Session
 from runners import own as room
-from runners import own_model
+from runners import own_model, registry
 
 app = typer.Typer()
 
@@ -69,9 +68,10 @@ def own(
     _at_most_one({"--image": image, "--wheel": wheel, "--release": release})
     if _at_most_one({"--model": model, "--checkpoint": checkpoint, "--hub": hub}) is None:
         raise WrongInput("one of --model, --checkpoint and --hub is needed")
-    session = Session(session_options(matrix, "quick", None))
-    known = session.matrix
-    _known("--engine", engine, session.engines)
+    if version is not None and image is None and wheel is None:
+        raise WrongInput("--version is what an --image or a --wheel is called: give one of them")
+    known = matrix_of(matrix)
+    _known("--engine", engine, registry.engines())
     on = known.devices[_known("--device", device, known.devices)]
     asked = _model(known, model, checkpoint, hub)
     given = Given(image=image, wheel=wheel, release=release, version=version)
@@ -129,5 +129,5 @@ def _tell(into: Path) -> None:
     for planned in plan(tables.matrix(into), PROFILE):
         if planned.excluded is not None:
             raise WrongInput(f"{planned.cell.id} cannot be asked: {planned.excluded}")
-        out.print(f"{planned.cell.id} ({planned.cell.build} build)", markup=False, highlight=False)
-    out.print(f"readiness run --matrix {into} --profile {PROFILE}", markup=False, highlight=False)
+        out.print(f"{planned.cell.id} ({planned.cell.build} build)")
+    out.print(f"readiness run --matrix {into} --profile {PROFILE}")

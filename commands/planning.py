@@ -95,12 +95,12 @@ def _explain(made: Night) -> None:
     for cell, why in made.left_out.items():
         table.add_row(cell, "no", why)
     out.print(table)
-    out.print(summaries.cost(made), markup=False, highlight=False)
+    out.print(summaries.cost(made))
 
 
 def _print_jobs(made: Night, jobs: Sequence[Job], record: Path | None, summary: Path | None) -> None:
     for cell, reason in made.left_out.items():
-        err.print(f"left out: {cell}: {reason}", markup=False, highlight=False)
+        err.print(f"left out: {cell}: {reason}")
     if record is not None:
         write_json(record / f"{made.night}{NIGHT_ENDING}", made)
     summarise(summary, summaries.plan(made, jobs))
@@ -147,5 +147,5 @@ def prefetch(
             if found is not None and not session.matrix.models[name].may_be_passed_on
         ]
         for line in parcels.pack(export, cache.used_here(), closed):
-            out.print(line, markup=False, highlight=False)
+            out.print(line)
     raise SystemExit(outcome.NOT_MEASURED if None in checkpoints.values() else outcome.OK)

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from commands.options import MatrixOption, ResultsOption, out, session_options
+from commands.options import MatrixOption, ResultsOption, matrix_of, out
 from matrix.cells import Cell, RecipeSource
 from matrix.errors import ReadinessError
 from matrix.load import Matrix
@@ -21,7 +21,6 @@ from matrix.results import Result, read_json, write_json
 from matrix.untrusted import TEXT, safe
 from probes.checkpoints import recipes
 from probes.provenance import machine, without_places
-from probes.session import Session
 from reports.bugs import repro
 from reports.bugs.forms import forms
 from runners import environments, limits, prepare, registry, repros
@@ -44,7 +43,7 @@ def reproduce(
     Each runs on the release and by the launcher that the failure was seen with, and needs neither results nor a token.
     What this machine has no accelerator or no environment for is left for another one.
     """
-    there = Session(session_options(matrix, "quick", None)).matrix
+    there = matrix_of(matrix)
     cells = {cell.id: cell for cell in there.cells()}
     for path in sorted(drafts.glob(f"*{WANTED}")):
         asked = read_json(path, Wanted)
@@ -57,7 +56,7 @@ def reproduce(
         else:
             write_json(results / FOLDER / f"{asked.name}.json", found)
             said = found.sentence
-        out.print(f"{asked.name}: {said}", markup=False, highlight=False)
+        out.print(f"{asked.name}: {said}")
 
 
 def program_of(result: Result, written: Path) -> str | None:

@@ -37,18 +37,18 @@ def collect(
     and with the best engine of the same model.
     """
     for doubted in arbitrate.arbitrate(sorted(incoming.glob("*")), engine_registry.engines()):
-        out.print(f"{doubted.cell_id}: REF-SUSPECT: {doubted.verdict.reason}", markup=False, highlight=False)
+        out.print(f"{doubted.cell_id}: REF-SUSPECT: {doubted.verdict.reason}")
     for paced in comparison.compare(sorted(incoming.glob("*"))):
         if paced.verdict.status.blames_engine:
             status, reason = paced.verdict.status.value, paced.verdict.reason
-            out.print(f"{paced.cell_id}: {status}: {reason}", markup=False, highlight=False)
+            out.print(f"{paced.cell_id}: {status}: {reason}")
     done = collecting.collect(incoming, results)
     summarise(summary, summaries.collected(done))
-    out.print(f"{done.new} new files, {done.known} known already", highlight=False)
+    out.print(f"{done.new} new files, {done.known} known already")
     for name in done.differing:
-        err.print(f"kept as it was, though another one came: {name}", markup=False, highlight=False)
+        err.print(f"kept as it was, though another one came: {name}")
     for name in done.withdrawn:
-        out.print(f"no longer accuses an engine: {name}", markup=False, highlight=False)
+        out.print(f"no longer accuses an engine: {name}")
 
 
 @app.command()
@@ -89,15 +89,17 @@ def grid(
             page = time_to_ready.render(time_to_ready.waits(every, known), known, made_at=made_at)
             write_bytes(ready_file, page.encode())
         if markdown_file is not None:
-            last = [run for run in found.fresh.runs if run.results][-1]
+            last = next((run for run in reversed(found.fresh.runs) if run.results), None)
+            if last is None:
+                refuse(f"--markdown: no run in {results} has results outside the archive")
             squares = make_grid(standing(last.results), every_release=True)
             write_bytes(markdown_file, markdown.render(squares, last, made_at=made_at).encode())
         summarise(summary, summaries.grid(shown))
-        out.print(f"site: {build.write(shown, found, site, base=base)}", markup=False, highlight=False)
+        out.print(f"site: {build.write(shown, found, site, base=base)}")
         of_night = found.results("night = ?", [night]) if night is not None else []
         quiet = any(one.night == night and not one.cells for one in found.nights)  # nothing was to be asked
     if night is not None and not quiet and not any(result.verdict.status.decided for result in of_night):
-        err.print(f"readiness: night {night} has brought no decided result", markup=False, highlight=False)
+        err.print(f"readiness: night {night} has brought no decided result")
         raise SystemExit(outcome.NOT_MEASURED)
 
 
@@ -117,6 +119,4 @@ def show(
         out.print(render.evidence(result))
         out.print(
             f"log: {results / result.provenance.run_id / result.cell_id / 'server.log'}\n",
-            markup=False,
-            highlight=False,
         )

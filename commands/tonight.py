@@ -43,15 +43,13 @@ def plan_night(
 def _candidates(session: Session, cells: Sequence[Cell], found: Store) -> list[Candidate]:
     past = known.known(found, [cell.id for cell in cells])
     before, drivers = known.before(found, cells), known.drivers(found)
-    made_of = {cell.release.id: _made_of(session.matrix, cell) for cell in cells}
+    made_of = {_build(cell): _made_of(session.matrix, cell) for cell in cells}
     return [
         Candidate(
             cell=cell,
             past=past.get(cell.id),
             before=before.get(cell.id),
-            setting=known.setting(
-                cell, made_of[cell.release.id], drivers.get(cell.device.id), _versions(session, cell)
-            ),
+            setting=known.setting(cell, made_of[_build(cell)], drivers.get(cell.device.id), _versions(session, cell)),
         )
         for cell in cells
     ]
@@ -60,6 +58,11 @@ def _candidates(session: Session, cells: Sequence[Cell], found: Store) -> list[C
 def _versions(session: Session, cell: Cell) -> dict[str, int]:
     """Of the probes that are asked of a cell."""
     return {name: probe.version for name, probe in session.probes.items() if probe.not_asked(cell) is None}
+
+
+def _build(cell: Cell) -> tuple[str, str]:
+    """A release may have an official image for one kind of device and a lock for another."""
+    return cell.release.id, cell.device.kind
 
 
 def _made_of(matrix: Matrix, cell: Cell) -> str | None:

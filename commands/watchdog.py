@@ -11,7 +11,7 @@ import httpx2
 import msgspec
 import typer
 
-from commands.options import ResultsOption, SummaryOption, err, out, summarise
+from commands.options import API, ApiOption, ResultsOption, SummaryOption, err, out, owner_name, summarise
 from matrix.untrusted import SENTENCE, safe
 from reports import outcome, store
 from reports import watchdog as watching
@@ -19,7 +19,6 @@ from reports.watchdog import Finding, Page
 
 app = typer.Typer()
 
-API = "https://api.github.com"
 PATIENCE_S = 60.0
 FAULTS = (httpx2.HTTPError, httpx2.InvalidURL, msgspec.DecodeError)
 """Of a page that does not answer, or not as it should."""
@@ -37,12 +36,12 @@ class Published(msgspec.Struct):
     html_url: str
 
 
-def _moment(text: str | None) -> dt.datetime | None:
+def _moment(text: str) -> dt.datetime:
     try:
-        moment = None if text is None else dt.datetime.fromisoformat(text)
+        moment = dt.datetime.fromisoformat(text)
     except ValueError:
         moment = None
-    if text is not None and (moment is None or moment.tzinfo is None):
+    if moment is None or moment.tzinfo is None:
         raise typer.BadParameter(f"{text!r} is no moment such as 2026-11-30T08:00:00Z")
     return moment
 
@@ -55,11 +54,17 @@ def watchdog(
     ] = None,
     repository: Annotated[
         str | None,
-        typer.Option("--repo", metavar="OWNER/NAME", help="Also ask whether the page that it publishes is young."),
+        typer.Option(
+            "--repo",
+            metavar="OWNER/NAME",
+            callback=owner_name,
+            help="Also ask whether the page that it publishes is young.",
+        ),
     ] = None,
-    api: Annotated[str, typer.Option(metavar="URL", envvar="GITHUB_API_URL", help="Of GitHub's REST API.")] = API,
+    api: ApiOption = API,
     now: Annotated[
-        str | None, typer.Option("--now", metavar="ISO", help="Judge as of this moment; default: the clock.")
+        dt.datetime | None,
+        typer.Option("--now", metavar="ISO", parser=_moment, help="Judge as of this moment; default: the clock."),
     ] = None,
     summary: SummaryOption = None,
 ) -> None:
@@ -69,20 +74,20 @@ def watchdog(
     its plan: one that had nothing to ask, because everything is unchanged, is as good as any. A page that is off is no
     fault. $GITHUB_TOKEN lets one ask where the page is.
     """
-    at = _moment(now) or dt.datetime.now(dt.UTC)
+    at = now or dt.datetime.now(dt.UTC)
     findings = [one for name in profile or ["nightly"] for one in _of_profile(results, name, at)]
     if repository is not None:
         findings.append(watching.of_page(_published(f"{api}/repos/{repository}/pages"), at))
     summarise(summary, watching.markdown(findings))
     for one in findings:
-        (err if one.wrong else out).print(one.sentence, markup=False, highlight=False)
+        (err if one.wrong else out).print(one.sentence)
     raise SystemExit(outcome.UNEXPECTED if any(one.wrong for one in findings) else outcome.OK)
 
 
 def _of_profile(results: Path, profile: str, now: dt.datetime) -> list[Finding]:
     with store.opened(results) as found:
         for problem in found.problems:
-            err.print(f"readiness: {problem}", markup=False, highlight=False)
+            err.print(f"readiness: {problem}")
         night = watching.newest(found.nights, profile, now)
         measured = [] if night is None else found.results("night = ?", [night.night])
     return watching.of_nights(profile, night, measured, now)

@@ -14,7 +14,9 @@ FILE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$"
 FileName = Annotated[str, msgspec.Meta(pattern=FILE_NAME)]
 """A word that is the name of a file or a folder, and no path."""
 
-Sha = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{40}$")]
+SHA = r"^[0-9a-f]{40}$"
+Sha = Annotated[str, msgspec.Meta(pattern=SHA)]
+"""A commit."""
 
 Reason = Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -119,6 +121,9 @@ class Config(Record, frozen=True, kw_only=True):
     """True for the settings that users run; only their speed is published."""
 
 
+Dtype = Literal["bfloat16", "float16", "float32"]
+DTYPES: tuple[Dtype, ...] = get_args(Dtype)
+
 Kind = Literal["dense", "moe", "sliding-window", "mla", "sparse-attention", "linear-attention", "state-space"]
 
 
@@ -166,7 +171,7 @@ class Model(Record, frozen=True, kw_only=True):
     id: Id
     source: HubSource | PackageSource | FolderSource | RecipeSource | ScriptSource
     architecture: str
-    dtype: Literal["bfloat16", "float16", "float32"]
+    dtype: Dtype
     """The dtype that the weights are served in."""
     context_length: int
     parameters_total: int | None = None

@@ -10,12 +10,12 @@ from typing import Any, TypeGuard
 import msgspec
 
 from matrix import parameters
-from matrix.cells import OPEN_LICENCES, HubSource, Id, Kind, Model, Record, Release
+from matrix.cells import DTYPES, OPEN_LICENCES, SHA, HubSource, Id, Kind, Model, Record, Release
 from matrix.errors import ReadinessError
 from matrix.watch import Watch
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
-COMMIT = re.compile(r"[0-9a-f]{40}")
+COMMIT = re.compile(SHA)
 WORD = re.compile(r"[A-Za-z0-9][\w.+-]{0,59}", re.ASCII)
 """A stranger's word that may stand in a table of ours."""
 CLASS = re.compile(r"[A-Za-z_]\w{0,99}(?:ForCausalLM|ForConditionalGeneration|LMHeadModel)", re.ASCII)
@@ -34,7 +34,6 @@ NOT_WIDTHS = re.compile(r"vocab|window|chunk|block_size|batch")
 
 LENGTHS = ("max_position_embeddings", "model_max_length", "max_sequence_length", "max_seq_len", "n_positions")
 LONGEST = 10**9
-DTYPES: tuple[str, ...] = ("bfloat16", "float16", "float32")
 STORED = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 LONGEST_ID = 60
 """A cell's name has four parts, and is the name of a folder."""

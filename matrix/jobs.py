@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from matrix.cells import Cell, Record
+from matrix.cells import Cell, Dtype, Record
 
 
 class Job(Record, frozen=True, kw_only=True):
@@ -41,7 +41,7 @@ IMAGE_BYTES, LOCKED_BYTES = 10e9, 2e9
 """What a machine without anything fetches for an engine: an official GPU image, compressed, and the packages of a lock,
 which are torch for CPUs and what goes with it. Assumed, and not measured: they only decide what is grouped by what."""
 
-BYTES_PER_PARAMETER = {"bfloat16": 2, "float16": 2, "float32": 4}
+BYTES_PER_PARAMETER: dict[Dtype, int] = {"bfloat16": 2, "float16": 2, "float32": 4}
 
 
 def jobs(cells: Sequence[Cell], seconds: Mapping[str, float] | None = None) -> list[Job]:
@@ -67,7 +67,7 @@ def shards(all_jobs: Sequence[Job]) -> list[list[Job]]:
 
 
 def _shared(cell: Cell) -> str:
-    return cell.model.id if model_bytes(cell) > image_bytes(cell) else cell.release.id
+    return cell.model.id if model_bytes(cell) > _image_bytes(cell) else cell.release.id
 
 
 def model_bytes(cell: Cell) -> float:
@@ -75,7 +75,7 @@ def model_bytes(cell: Cell) -> float:
     return (cell.model.parameters_total or 0) * BYTES_PER_PARAMETER[cell.model.dtype]
 
 
-def image_bytes(cell: Cell) -> float:
+def _image_bytes(cell: Cell) -> float:
     """What a machine without anything fetches for its engine."""
     return IMAGE_BYTES if cell.image is not None else LOCKED_BYTES
 

@@ -31,6 +31,9 @@ from matrix.errors import WrongInput
 PACKAGED = Path(__file__).parent
 """The tables that come with the program."""
 
+NAMED = 4
+"""Of many ids, those that an error names."""
+
 R = TypeVar("R", bound=Record)
 
 
@@ -87,7 +90,7 @@ def load(
     devices = _keyed(folder / "devices.toml", "device", Device)
     configs = _keyed(folder / "configs.toml", "config", Config)
     profiles = _keyed(folder / "profiles.toml", "profile", Profile)
-    rules = _read_toml(folder / "rules.toml")
+    rules = read_toml(folder / "rules.toml")
     _only_tables(folder / "rules.toml", rules, ("exclude", "expect", "doubt"))
     matrix = Matrix(
         folder=folder,
@@ -109,13 +112,13 @@ def _controls(path: Path) -> tuple[Control, ...]:
     """None where there is no file: thresholds are then the strictest."""
     if not path.exists():
         return ()
-    document = _read_toml(path)
+    document = read_toml(path)
     _only_tables(path, document, ("control",))
     return tuple(_records(path, document, "control", Control))
 
 
 def _keyed(path: Path, table: str, kind: type[R]) -> dict[str, R]:
-    document = _read_toml(path)
+    document = read_toml(path)
     _only_tables(path, document, (table,))
     keyed: dict[str, R] = {}
     for index, record in enumerate(_records(path, document, table, kind)):
@@ -128,7 +131,8 @@ def _keyed(path: Path, table: str, kind: type[R]) -> dict[str, R]:
     return keyed
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """A table as it stands; raises WrongInput where it is not there, or is no TOML."""
     try:
         return tomllib.loads(path.read_text())
     except FileNotFoundError:
@@ -192,6 +196,13 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1)
     listed = f"known: {', '.join(known)}"
     return f" (did you mean {near[0]!r}? {listed})" if near else f" ({listed})"
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """Those that a word is most like, where there are too many to name them all, and how many others there are."""
+    named = difflib.get_close_matches(word, known, n=NAMED, cutoff=0) if len(known) > NAMED else known
+    others = len(known) - len(named)
+    return ", ".join(named) + (f" and {others} others" if others else "")
 
 
 def _check_references(matrix: Matrix, engines: Sequence[str], probes: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ FLOATS = ("BF16", "F16", "F32", "F64", "F8_E4M3", "F8_E5M2")
 MOST_OTHERS = 0.01
 """Elements of other types, as a share: masks and tables of positions."""
 LARGEST = 10**14
+"""No disk holds so many."""
 
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 CHOSEN = ("num_experts_per_tok", "num_experts_per_token", "experts_per_token", "moe_k", "moe_topk")
@@ -51,7 +52,7 @@ def active(text: Mapping[str, Any], whole: int | None, kinds: Collection[str]) -
 
 
 def _layers(text: Mapping[str, Any]) -> int | None:
-    """Layers with experts."""
+    """Layers with gated experts; None where the config does not say that all but the first ones have the same."""
     if any(text.get(key) for key in UNTOLD) or any(text.get(key, 1) != 1 for key in STEPS):
         return None
     if text.get("hidden_act") != "silu":

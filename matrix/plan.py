@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from matrix.cells import Cell, FileName, Profile, Record
 from matrix.errors import WrongInput
 from matrix.jobs import MOST_JOBS, MOST_SHARDS, Job, jobs
-from matrix.load import Matrix, did_you_mean
+from matrix.load import Matrix, did_you_mean, nearest
 from matrix.priorities import Choice
 
 
@@ -43,9 +42,6 @@ class Night(Record, frozen=True, kw_only=True):
 NIGHT_ENDING = ".night.json"
 """Of the files in which a results folder keeps its nights."""
 
-NAMED = 4
-"""Cells that an error names."""
-
 
 def plan(matrix: Matrix, profile_id: str, select: Sequence[str] = ()) -> list[Planned]:
     """Expand a profile; `select` patterns narrow it. Raises WrongInput where nothing is left."""
@@ -56,19 +52,10 @@ def plan(matrix: Matrix, profile_id: str, select: Sequence[str] = ()) -> list[Pl
     cells = [cell for cell in matrix.cells() if _in_profile(cell, profile)]
     for pattern in select:
         if not any(fnmatchcase(cell.id, pattern) for cell in cells):
-            raise WrongInput(
-                f"--select {pattern!r} matches no cell of profile {profile_id!r}: {_nearest(pattern, cells)}"
-            )
+            near = nearest(pattern, [cell.id for cell in cells])
+            raise WrongInput(f"--select {pattern!r} matches no cell of profile {profile_id!r}: {near}")
     chosen = [cell for cell in cells if not select or any(fnmatchcase(cell.id, p) for p in select)]
     return [Planned(cell=cell, excluded=_excluded(matrix, cell)) for cell in chosen]
-
-
-def _nearest(pattern: str, cells: Sequence[Cell]) -> str:
-    """Those cells that the pattern is most like, by their ids, and how many others there are."""
-    ids = [cell.id for cell in cells]
-    named = get_close_matches(pattern, ids, n=NAMED, cutoff=0) if len(ids) > NAMED else ids
-    others = len(ids) - len(named)
-    return ", ".join(named) + (f" and {others} others" if others else "")
 
 
 def _in_profile(cell: Cell, profile: Profile) -> bool:

@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 
 class Status(enum.Enum):
-    """The outcome of one probe of one cell; DESIGN's words."""
+    """The outcome of one probe of one cell."""
 
     PASS = "PASS"
     DEGRADED = "DEGRADED"
@@ -199,17 +199,20 @@ def read_json(path: Path, type: type[T]) -> T:
 def read_result(path: Path) -> Result:
     """Read one result; a schema version this code does not know is refused with advice."""
     header = read_json(path, dict[str, Any])
-    version = header.get("schema_version")
-    if version not in READABLE_VERSIONS:
-        raise SchemaError(
-            f"{path}: schema version {version!r}, this program reads {', '.join(map(str, READABLE_VERSIONS))}: "
-            "use the program version that wrote it, or run the cell again"
-        )
+    _check_version(path, header.get("schema_version"))
     found = read_json(path, Result)
     # Names become paths of pages and of logs: only those that a cell can have are taken from a file.
     if found.cell_id != found.cell.id or path.parts[-2:] != (found.cell_id, _result_name(found.probe)):
         raise SchemaError(f"{path}: holds {found.probe} of {found.cell_id}, which is not what its place says")
     return _storable(found)
+
+
+def _check_version(path: Path, version: object) -> None:
+    if version not in READABLE_VERSIONS:
+        raise SchemaError(
+            f"{path}: schema version {version!r}, this program reads {', '.join(map(str, READABLE_VERSIONS))}: "
+            "use the program version that wrote it, or run the cell again"
+        )
 
 
 def write_result(run: Path, result: Result) -> Path:
@@ -268,8 +271,7 @@ def write_measurement(run: Path, cell_id: str, probe: str, measurement: Measurem
 def read_measurement(path: Path) -> Measurement:
     """Read a measurement with its tables from a run's cell folder."""
     stored = read_json(path, _StoredMeasurement)
-    if stored.schema_version not in READABLE_VERSIONS:
-        raise SchemaError(f"{path}: schema version {stored.schema_version}, this program reads {READABLE_VERSIONS}")
+    _check_version(path, stored.schema_version)
     folder = path.parent.parent / "tables"
     return Measurement(values=stored.values, tables={n: _read_table(folder / f) for n, f in stored.tables.items()})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ import msgspec
 
 from matrix.cells import Id, Image, Reason, Record
 from matrix.errors import WrongInput
-from matrix.load import PACKAGED
+from matrix.load import PACKAGED, read_toml
 
 FILE = "watch.toml"
 
@@ -62,10 +61,10 @@ def read(folder: Path) -> Watch:
     path = folder / FILE
     path = path if path.is_file() else PACKAGED / FILE
     try:
-        watch = msgspec.convert(tomllib.loads(path.read_text()), Watch)
+        watch = msgspec.convert(read_toml(path), Watch)
         for nightly in watch.nightly:
             nightly.image()
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+    except msgspec.ValidationError as error:
         raise WrongInput(f"{path.name}: {error}") from None
     names = [account.name for account in watch.account]
     twice = sorted({name for name in names if names.count(name) > 1})

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.fake_engine import bench
+from tests.fake_engine.adapter import BEHAVIOUR
 
 CELL = "fake-{}__pocket__cpu__default"
 APPEARED = [{"architecture": "Pocket", "version": "4.30.0", "released": "2023-06-08"}]
@@ -76,6 +81,27 @@ def test_releases_that_were_not_chosen_and_one_that_cannot_be_had_are_named(
     assert found["fake-1.1.1"] == found["fake-2.1.0"] == "not among those that were to be tried"
     assert found["fake-2.0.0"] == found["fake-2.2.0"] == ""
     assert "fake-1.1.0 (2020-10-14): uv pip compile exited with code 1" in said
+
+
+@pytest.mark.usefixtures("appeared")
+def test_one_that_is_stopped_takes_its_run_and_the_engine_of_it_down(
+    environment: dict[str, str], released: Path, tmp_path: Path, mark: str
+) -> None:
+    """Though SIGTERM reaches it alone."""
+    env = {**environment, "READINESS_ENGINES": "tests.fake_engine.released", BEHAVIOUR: "stall"}
+    command = [sys.executable, "-m", "readiness", "history", "--profile", "quick", "--since", "2023-01-01"]
+    process = subprocess.Popen([*command, "--matrix", str(released)], env=env, cwd=tmp_path)
+    try:
+        end = time.monotonic() + 120
+        while not bench.engines(mark) and time.monotonic() < end:
+            time.sleep(0.1)  # polls for the engine; bounded by `end`
+        assert len(bench.engines(mark)) == 1
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 130
+    finally:
+        process.kill()
+        process.wait()
+    assert bench.marked(mark) == []
 
 
 @pytest.mark.parametrize(

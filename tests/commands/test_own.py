@@ -109,9 +109,10 @@ def test_without_an_image_and_a_wheel_the_newest_release_is_asked(
         (("--model", "pocket", "--config", "fast"), "--config: unknown 'fast'"),
         (("--model", "pocket", "--release", "fake-1"), "--release: unknown 'fake-1'"),
         (("--model", "pocket", "--release", "fake-2.2.0", "--wheel", "x"), "--wheel and --release: expected one of"),
+        (("--model", "pocket", "--version", "9"), "--version is what an --image or a --wheel is called"),
         (("--model", "pocket", "--wheel", "*.whl"), "--wheel '*.whl': found nothing, expected one file"),
         (("--model", "pocket", "--image", "fake"), "--image 'fake': expected REPOSITORY:TAG"),
-        (("--checkpoint", "."), "--checkpoint .: no checkpoint, for config.json, tokenizer.json is not in it"),
+        (("--checkpoint", "."), ".: no checkpoint, for config.json, tokenizer.json is not in it"),
     ],
 )
 def test_wrong_input_is_one_line_and_leaves_nothing(

@@ -6,12 +6,15 @@ import json
 import struct
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from probes.checkpoints import recipes, tiny
+from probes.checkpoints.recipes import Recipe
 from runners.host import Host
 
 pytestmark = pytest.mark.engine
@@ -63,7 +66,9 @@ def test_an_unseen_config_makes_a_checkpoint_and_says_what_it_could_not_shrink(t
     assert "could not shrink: memory_slots = 4096" in made.stdout
     assert json.loads((tmp_path / "made" / "config.json").read_text())["memory_slots"] == 4096
     assert (tmp_path / "made" / "model.safetensors").is_file()
-    assert "memory_slots = 4096" in (tmp_path / "new.toml").read_text()
+    recipe = msgspec.convert(tomllib.loads((tmp_path / "new.toml").read_text()), Recipe)
+    assert (recipe.published, recipe.family) == ("new", "new")
+    assert "memory_slots = 4096" in recipe.kept_large
     again = readiness(tmp_path, "checkpoint", "new.json", "--out", "made")
     assert (again.returncode, "not empty" in again.stderr) == (2, True)
 

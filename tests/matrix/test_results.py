@@ -110,6 +110,14 @@ def test_a_measurement_is_read_as_it_was_written(tmp_path: Path) -> None:
         assert np.array_equal(found.tables["corpus"][name], array)
 
 
+def test_a_measurement_of_another_schema_is_refused_with_advice(tmp_path: Path) -> None:
+    """As a result is."""
+    path = results.write_measurement(tmp_path, CELL.id, "loading", MEASUREMENT)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 1}))
+    with pytest.raises(SchemaError, match="schema version 1, this program reads 2, 3, 4: use"):
+        results.read_measurement(path)
+
+
 def test_cells_share_their_tables(tmp_path: Path) -> None:
     """The same arrays are stored once, another value makes another file."""
     results.write_measurement(tmp_path, "one", "loading", MEASUREMENT)
