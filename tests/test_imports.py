@@ -24,6 +24,7 @@ STANDALONE = (
     "runners/conversions",
     "runners/registries",
     "runners/relay.py",
+    "runners/host_program.py",
     "probes/reference/program",
     "probes/checkpoints/program/",
     "probes/chat/rendering/",
