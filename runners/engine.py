@@ -199,6 +199,8 @@ class Engine(Record, frozen=True, kw_only=True):
     """Lines of the log that show, where it ended on a CPU, that the build for CPUs lacks what this model needs."""
     convert: Callable[[Conversion], tuple[str, ...]] | None = None
     """Arguments after `python` that make the engine's own weights."""
+    foreign_converter: str | None = None
+    """The converter's name where it is no part of the engine's releases: what it fails at is no fault of theirs."""
     quantizations: dict[str, str] = {}
     """Types to which its converter quantizes weights, and what its kernels round beside them: a family of replicates of
     the reference program."""

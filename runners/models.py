@@ -14,7 +14,7 @@ from uv import find_uv_bin
 
 from matrix import parameters
 from matrix.cells import Cell, FolderSource, HubSource, Model, PackageSource, RecipeSource, Record, ScriptSource
-from matrix.errors import Infrastructure, NotSupported, WrongInput
+from matrix.errors import ArchitectureUnknown, EngineCrashed, Infrastructure, NotSupported, WrongInput
 from runners import cache, environments, failure
 from runners.engine import Engine, Environment
 from runners.environments import Say
@@ -90,7 +90,8 @@ def own_weights(
 ) -> Path:
     """The file or folder that this engine loads, made by `convert(target)` where it needs one of its own.
 
-    `maker` names exactly the environment or image whose converter it is.
+    `maker` names exactly the environment or image whose converter it is. Raises what `convert` raises, and NotSupported
+    where a converter fails that is no part of the engine.
     """
     if engine.convert is None:
         return source.folder
@@ -100,7 +101,12 @@ def own_weights(
 
     def make(folder: Path) -> None:
         say(f"converting the checkpoint for {engine.name}")
-        convert(folder / name)
+        try:
+            convert(folder / name)
+        except (EngineCrashed, ArchitectureUnknown) as error:
+            if engine.foreign_converter is None:
+                raise
+            raise NotSupported(f"{engine.foreign_converter}, which is no part of {engine.name}: {error}") from error
 
     return cache.ensure("weights", key, make, label=f"{engine.name}: weights of {source.digest[:12]}") / name
 

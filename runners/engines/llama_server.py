@@ -145,6 +145,7 @@ ENGINE = Engine(
     command=command,
     served_name=served_name,
     convert=convert,
+    foreign_converter="convert-hf-to-gguf",
     generate=generate,
     parse_generation=parse_generation,
     parse_chunk=parse_chunk,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import pytest
 from msgspec.structs import replace
 
 from matrix.cells import FolderSource, HubSource, Model
-from matrix.errors import Infrastructure, WrongInput
+from matrix.errors import EngineCrashed, Infrastructure, NotSupported, WrongInput
 from runners import cache, models
 from runners.models import Checkpoint
+from tests.fake_engine.adapter import ENGINE
 from tests.fake_engine.bench import CELL, ENVIRONMENT
 from tests.runners.hub_server import COMMIT, FILES, REPO, Hub, serving
 
@@ -114,3 +116,24 @@ def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     model = replace(CELL.model, source=FolderSource(path=str(tmp_path)))
     with pytest.raises(WrongInput, match=r"is no checkpoint: config\.json, tokenizer\.json not found"):
         checkpoint(model)
+
+
+BREAKS = ("-c", "import enum; enum.Enum('Tensor', 'A').DSPARK_MARKOV_W1")
+
+
+@pytest.mark.usefixtures("cache_root")
+@pytest.mark.parametrize(
+    ("foreign", "kind", "said"),
+    [
+        (None, EngineCrashed, r"^exited with code 1 while converting the checkpoint: AttributeError: .*DSPARK"),
+        ("of-others", NotSupported, r"^of-others, which is no part of fake: exited with code 1 while converting"),
+    ],
+)
+def test_a_converter_that_fails_is_the_engines_only_where_it_is_a_part_of_it(
+    tmp_path: Path, foreign: str | None, kind: type[Exception], said: str
+) -> None:
+    """A package of somebody else's says nothing of the engine beside it."""
+    engine = replace(ENGINE, convert=lambda asked: BREAKS, foreign_converter=foreign)
+    source = Checkpoint(folder=tmp_path, digest="d")
+    with pytest.raises(kind, match=said):
+        models.own_weights(engine, "m", lambda target: models.convert(Path(sys.executable), BREAKS), source, CELL)
