@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +12,7 @@ from commands.options import err, out
 from matrix import load
 from matrix.cells import REFERENCE
 from matrix.errors import WrongInput
+from matrix.published import word
 from probes.checkpoints import recipes, tiny
 from probes.checkpoints.recipes import Recipe
 from probes.checkpoints.shrink import shrink
@@ -70,12 +70,8 @@ def _recipe(source: str) -> tuple[str, Recipe]:
         raise WrongInput(f"{path}: found {type(published).__name__}, expected an object")
     shrunk = shrink(published)
     name = path.resolve().parent.name if path.name == "config.json" else path.stem
-    return _id(name), recipes.from_shrunk(shrunk, published=published.get("_name_or_path") or name, family=name)
-
-
-def _id(name: str) -> str:
-    """A name as ids are written."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "model"
+    known_as = str(published.get("_name_or_path") or name)
+    return word(name) or "model", recipes.from_shrunk(shrunk, published=known_as, family=name)
 
 
 def _tell(recipe: Recipe, made: tiny.Made, folder: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 
 import msgspec
 
-from matrix import parameters
+from matrix import parameters, published
 from matrix.cells import DTYPES, OPEN_LICENCES, SHA, HubSource, Id, Kind, Model, Record, Release
 from matrix.errors import ReadinessError
 from matrix.watch import Watch
@@ -32,7 +32,6 @@ SIZE = re.compile(r"(?:^|_)(?:dim|rank|size|heads|experts|width)$")
 LAYERS = re.compile(r"(?:^|_)layers?$")
 NOT_WIDTHS = re.compile(r"vocab|window|chunk|block_size|batch")
 
-LENGTHS = ("max_position_embeddings", "model_max_length", "max_sequence_length", "max_seq_len", "n_positions")
 LONGEST = 10**9
 STORED = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 LONGEST_ID = 60
@@ -251,7 +250,7 @@ def model(checkpoint: Checkpoint, text: Mapping[str, Any], kinds: Sequence[Kind]
         "parameters_total": whole,
         "parameters_active": parameters.active(text, whole, kinds),
         "kinds": kinds,
-        "text_only": any(isinstance(config.get(part), Mapping) for part in ("vision_config", "audio_config")),
+        "text_only": published.has_media(config),
         "released": repository.created.date() if repository.created else None,
         "licence": _licence(checkpoint),
         "organisation": account.organisation if account else repository.account,
@@ -265,8 +264,7 @@ def model_id(name: str, taken: Collection[str]) -> str:
     """An id that no other model has: the repository's name, with the account's before it where that is taken."""
     own = name.partition("/")[2]
     for words in (own, name, f"{name}-{len(taken)}"):
-        found = re.sub(r"[^a-z0-9.]+", "-", words.lower())
-        found = re.sub(r"[.-]{2,}", "-", found)[:LONGEST_ID].strip(".-")
+        found = published.word(words)[:LONGEST_ID].strip(".-")
         if found and found not in taken:
             return found
     raise NotUnderstood("no id can be made of its name")
@@ -274,7 +272,7 @@ def model_id(name: str, taken: Collection[str]) -> str:
 
 def _dtype(checkpoint: Checkpoint, text: Mapping[str, Any]) -> str:
     for place in (text, checkpoint.config):
-        for key in ("dtype", "torch_dtype"):
+        for key in published.DTYPE:
             if (found := str(place.get(key)).removeprefix("torch.")) in DTYPES:
                 return found
     stored = {name: count for name, count in checkpoint.repository.elements.items() if name in STORED}
@@ -285,7 +283,7 @@ def _dtype(checkpoint: Checkpoint, text: Mapping[str, Any]) -> str:
 
 def _context_length(checkpoint: Checkpoint, text: Mapping[str, Any]) -> int:
     for place in (text, checkpoint.config):
-        for key in LENGTHS:
+        for key in published.LENGTHS:
             if type(found := place.get(key)) is int and 0 < found <= LONGEST:
                 return found
     raise NotUnderstood("config.json says no context length")

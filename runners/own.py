@@ -13,6 +13,7 @@ import msgspec
 from packaging.tags import Tag, compatible_tags, cpython_tags, platform_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
+from matrix import published
 from matrix.cells import Device, Image, Model, Profile, Record, Release
 from matrix.errors import WrongInput
 from matrix.load import Matrix
@@ -156,8 +157,7 @@ def _pinned(pin: re.Match[str], name: str, given: Wheel) -> str:
 
 def word(what: str, text: str) -> str:
     """Any text as a part of a cell's name; raises WrongInput where nothing of it can be."""
-    found = re.sub(r"[^a-z0-9.]+", "-", text.lower())
-    found = re.sub(r"[.-]{2,}", "-", found).strip(".-")
+    found = published.word(text)
     if not found:
         raise WrongInput(f"{what} {text!r}: no letter and no digit in it that could name a cell")
     return found

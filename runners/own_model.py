@@ -9,21 +9,13 @@ from typing import Any
 
 import msgspec
 
+from matrix import published
 from matrix.cells import DTYPES, FolderSource, HubSource, Model
 from matrix.errors import WrongInput
 from runners import models
 from runners.own import word
 
 HUB = re.compile(r"^(?P<repo>[\w.-]+/[\w.-]+)@(?P<revision>[0-9a-f]{40})$")
-
-LENGTHS = ("max_position_embeddings", "model_max_length", "max_sequence_length", "max_seq_len", "n_positions", "n_ctx")
-"""Keys by which a config.json gives the context length."""
-
-DTYPE = ("dtype", "torch_dtype")
-"""Keys of the dtype: of newer configs, and of older ones."""
-
-MEDIA = ("vision_config", "audio_config")
-"""Parts of a config.json that are not about text."""
 
 
 def of_folder(given: str, *, dtype: str | None = None) -> Model:
@@ -61,8 +53,8 @@ def _described(name: str, source: FolderSource | HubSource, path: Path, dtype: s
     architectures = values.get("architectures")
     if not (isinstance(architectures, list) and architectures and isinstance(architectures[0], str)):
         raise WrongInput(f"{where}: architectures is {architectures!r}, expected a list with the name of a class")
-    dtype = dtype or str(_first(values, DTYPE, where)).removeprefix("torch.")
-    length = _first(values, LENGTHS, where)
+    dtype = dtype or str(_first(values, published.DTYPE, where)).removeprefix("torch.")
+    length = _first(values, published.LENGTHS, where)
     if dtype not in DTYPES:
         raise WrongInput(f"{where}: dtype is {dtype!r}, expected one of {', '.join(DTYPES)}")
     if not isinstance(length, int) or isinstance(length, bool) or length < 1:
@@ -73,7 +65,7 @@ def _described(name: str, source: FolderSource | HubSource, path: Path, dtype: s
         architecture=architectures[0],
         dtype=dtype,
         context_length=length,
-        text_only=any(isinstance(values.get(part), dict) for part in MEDIA),
+        text_only=published.has_media(values),
     )
 
 

@@ -18,6 +18,7 @@ import tomlkit
 from matrix.cells import Model, RecipeSource, Record
 from matrix.errors import WrongInput
 from matrix.load import did_you_mean
+from matrix.published import LENGTHS, has_media
 from probes.checkpoints.kinds import kinds
 from probes.checkpoints.shrink import Config, Shrunk, text_part
 from probes.checkpoints.sizes import LONGEST
@@ -25,8 +26,6 @@ from probes.checkpoints.sizes import LONGEST
 FOLDER = Path(__file__).parent / "recipes"
 PREFIX = "tiny-"
 """Of the ids of models that are made of recipes."""
-
-LENGTHS = ("max_position_embeddings", "model_max_length", "max_sequence_length")
 
 
 class Recipe(Record, frozen=True, kw_only=True):
@@ -75,7 +74,7 @@ class Recipe(Record, frozen=True, kw_only=True):
 
 def from_shrunk(shrunk: Shrunk, **about: Any) -> Recipe:
     """The recipe of a config that was just shrunk."""
-    media = any(isinstance(shrunk.config.get(name), Mapping) for name in ("vision_config", "audio_config"))
+    media = has_media(shrunk.config)
     nulls = tuple(_nulls(shrunk.config))
     return Recipe(
         config=_without_nulls(shrunk.config), nulls=nulls, text_only=media,

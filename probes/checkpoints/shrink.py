@@ -13,6 +13,7 @@ from typing import Any
 
 from matrix.cells import Record
 from matrix.errors import WrongInput
+from matrix.published import MEDIA
 from probes.checkpoints import layers
 from probes.checkpoints.sizes import (
     HEADS,
@@ -27,7 +28,6 @@ from probes.checkpoints.sizes import (
 Config = dict[str, Any]
 
 TEXT_PARTS = ("text_config", "llm_config", "language_config")
-MEDIA_PARTS = ("vision_config", "audio_config")
 LARGE = 256
 """An integer from here on under an unknown name is likely a size that should have shrunk."""
 
@@ -70,8 +70,8 @@ def shrink(published: Mapping[str, Any]) -> Shrunk:
     text = text_part(published)
     sizes = sizes_of(text)
     work = _Shrinking(sizes)
-    config = work.part(published, "", skip=(text_name, *MEDIA_PARTS))
-    for name in MEDIA_PARTS:
+    config = work.part(published, "", skip=(text_name, *MEDIA))
+    for name in MEDIA:
         if isinstance(published.get(name), Mapping):
             config[name] = work.media(published[name], f"{name}.")
         elif name in published:
