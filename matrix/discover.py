@@ -166,6 +166,8 @@ def why_not(repository: Repository, watch: Watch, since: dt.date, known: Collect
         return "its name is none that the Hub gives"
     if name in known:
         return IN_TABLES
+    if (reason := watch.declined_for(name)) is not None:
+        return f"declined: {reason}"
     if repository.created is None:
         return "the Hub does not say when it came"
     if repository.created.date() < since:

@@ -39,6 +39,13 @@ class Nightly(Record, frozen=True, kw_only=True):
         )
 
 
+class Declined(Record, frozen=True, kw_only=True):
+    """A repository that is proposed no more."""
+
+    repo: str
+    reason: Reason
+
+
 class Watch(Record, frozen=True, kw_only=True):
     """The table."""
 
@@ -49,11 +56,16 @@ class Watch(Record, frozen=True, kw_only=True):
     trending: Count
     account: tuple[Account, ...]
     nightly: tuple[Nightly, ...] = ()
+    declined: tuple[Declined, ...] = ()
 
     def of(self, name: str) -> Account | None:
         """Whose repository that is, by `account/name`; None where nobody watched has it."""
         owner = name.partition("/")[0]
         return next((account for account in self.account if account.name == owner), None)
+
+    def declined_for(self, name: str) -> str | None:
+        """Why nobody here wants that repository; None where nobody has said so."""
+        return next((one.reason for one in self.declined if one.repo == name), None)
 
 
 def read(folder: Path) -> Watch:

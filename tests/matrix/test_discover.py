@@ -19,12 +19,13 @@ from matrix.cells import HubSource, Id, Model, Record
 from matrix.discover import Checkpoint, NotUnderstood, Repository
 from matrix.errors import WrongInput
 from matrix.load import PACKAGED
-from matrix.watch import Account, Watch
+from matrix.watch import Account, Declined, Watch
 from probes.checkpoints.recipes import recipes
 
 SINCE = dt.date(2026, 11, 1)
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 WATCH = Watch(
+    declined=(Declined(repo="google/robot-1b", reason="it moves arms"),),
     released_within_days=30,
     listed=10,
     trending=10,
@@ -61,6 +62,7 @@ def model(config: dict[str, Any], listed: Repository | None = None, **more: Any)
         ({"name": "google/../../etc"}, "its name is none that the Hub gives"),
         ({"name": "google/new\n[[model]]"}, "its name is none that the Hub gives"),
         ({"name": "google/known"}, "in models.toml already"),
+        ({"name": "google/robot-1b"}, "declined: it moves arms"),
         ({"private": True}, discover.PRIVATE),
         ({"created": None}, "the Hub does not say when it came"),
         ({"created": dt.datetime(2026, 10, 31, 23, tzinfo=dt.UTC)}, "came before the days that are looked at"),
