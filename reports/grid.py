@@ -13,7 +13,7 @@ from matrix.priorities import ROTATION
 from matrix.results import Result, Status
 from reports import levels
 from reports.levels import LEVELS, READY, finding
-from reports.standing import Standing
+from reports.standing import SETTLING, Standing
 
 FRESH_NIGHTS = ROTATION
 """A square older than this fades: its turn has come, and it was not asked."""
@@ -139,9 +139,9 @@ def _in_order(standings: Sequence[Standing]) -> list[str]:
 
 
 def _square(standings: Sequence[Standing]) -> Square:
-    """The newest release of which something is decided; what a newer one could not be asked is named beside it."""
-    decided = [one.result for one in standings if one.result.verdict.status.decided]
-    release = newest(decided or [one.result for one in standings])
+    """The newest release of which something is settled; what was in vain asked of a newer one is named beside it."""
+    settled = [one.result for one in standings if one.result.verdict.status in SETTLING]
+    release = newest(settled or [one.result for one in standings])
     shown = [one for one in standings if one.result.cell.release.id == release]
     newer = [one for one in standings if newest([shown[0].result, one.result]) != release]
     results = tuple(one.result for one in shown)

@@ -222,6 +222,15 @@ def test_a_new_release_that_could_not_be_measured_yet_stands_beside_the_older_on
     assert square.no_answer == "loading ERROR: the registry is down"
 
 
+def test_a_new_release_that_cannot_be_asked_is_grey_and_no_older_one_stands_for_it() -> None:
+    """Neither the red nor the green of a release before is today's; why it is not asked, is."""
+    new = result("loading", Status.SKIP, of=released("1.10", 2), reason="needs a GPU", minute=9)
+    for before in (Status.FAIL, Status.PASS):
+        square = only([*whole_cell(released("1.9", 1), correctness=before), new])
+        assert (square.release, square.colour) == ("alpha-1.10", "grey")
+        assert square.blocked_by == "loading SKIP: needs a GPU"
+
+
 def test_channels_have_squares_of_their_own() -> None:
     """A nightly build does not colour the stable release."""
     nightly = whole_cell(released("2.0", 3, "nightly"), correctness=Status.FAIL)
