@@ -78,7 +78,8 @@ class Discover:
 
     def __init__(self, environment: dict[str, str], hub: Hub, folder: Path) -> None:
         nowhere = {"DOCKER_HOST": "unix:///nowhere", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}
-        self.environment = {**environment, "HF_ENDPOINT": hub.url, **nowhere}
+        empty = {"READINESS_CACHE": str(folder.parent / "cache")}  # of environments that others have built
+        self.environment = {**environment, "HF_ENDPOINT": hub.url, **nowhere, **empty}
         self.folder = folder
         self.body = folder.parent / "body.md"
         self.said = ""

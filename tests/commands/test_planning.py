@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import readiness
-from commands import tonight
+from commands import options, tonight
 from probes.session import Options, Session
 from reports import store
 
@@ -25,7 +25,7 @@ REASON = RULE.split('"')[3]
 def folder(tables: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two releases, of which a rule leaves one out."""
     monkeypatch.setenv("READINESS_ENGINES", "tests.fake_engine.whole_run")
-    monkeypatch.setenv("COLUMNS", "250")
+    monkeypatch.setattr(options.out, "width", 250)
     (tables / "rules.toml").write_text(RULE)
     return tables
 

@@ -173,6 +173,7 @@ _COLUMNS = {
     "measurement": "probe || '.measurement.json'",
     "profile": "'nightly'",
     "launcher": "'docker'",
+    "driver": "'580.65.06'",
     "machine": "'a processor, 16 cores, 128 GiB, Linux glibc 2.36'",
     "harness_version": "'0.1.0+' || repeat('ab', 20)",
     "engine_version": "'1.4'",
@@ -182,7 +183,7 @@ _COLUMNS = {
     "model_digest": "repeat('ef', 32)",
     "command": """'["serve","--model","MODEL","--port","8000"]'""",
     "startup_s": "30 + random() * 20",
-    "schema_version": "3",
+    "schema_version": "4",
 }
 
 _FROM = f"""FROM c, (SELECT unnest({list(PROBES)}) AS probe, unnest(range({len(PROBES)})) AS k),
