@@ -16,6 +16,9 @@ from reports.ready import Span, State, Tried
 MARKS = {"right": "+", "absent": "0", "wrong": "x", "suspect": "?", "skipped": ".", "grey": "?", "": " "}
 """What a release made of a checkpoint, in one letter."""
 
+CAME_IN = "transformers"
+"""The distribution by whose releases classes are dated: one before that lacks the class, tried or not."""
+
 PICTURE = "time-to-ready.svg"
 """Beside the page; `make time-to-ready` draws it."""
 
@@ -57,9 +60,10 @@ def waits(grid: Grid, known: Chronicles) -> list[Wait]:
 
 def _wait(chronicle: Chronicle, model: str, came: Appearance, squares: Mapping[tuple[str, str], Square]) -> Wait:
     found = [squares.get((model, moment.release)) for moment in chronicle.moments]
+    before = [chronicle.distribution == CAME_IN and moment.released < came.released for moment in chronicle.moments]
     tried = [
-        Tried(release=moment.release, released=moment.released, state=_state(square))
-        for moment, square in zip(chronicle.moments, found, strict=True)
+        Tried(release=moment.release, released=moment.released, state="short" if lacked else _state(square))
+        for moment, square, lacked in zip(chronicle.moments, found, before, strict=True)
     ]
     return Wait(
         model=model,

@@ -47,8 +47,16 @@ OUR_SHIM = re.compile(
 )
 """An error of a program that does not fit another, raised in a line of ours: what an engine raises ends in its own."""
 
+OUR_COMMAND = re.compile(
+    r"^(?:(?:Error: |│ )(?:Got unexpected extra argument|No such option)"
+    r"|.*: error: (?:unrecognized arguments|ambiguous option|argument -))",
+    re.M,
+)
+"""As the libraries by which programs read their command line refuse one."""
+
 OUR_DOING = (
     (OUR_SHIM, "our shim does not fit this release"),
+    (OUR_COMMAND, "our command line does not fit this release"),
     (re.compile(r"No space left on device"), "the disk is full"),
     (re.compile(r"[Aa]ddress already in use|couldn't bind HTTP server socket"), "the port is taken"),
     (re.compile(r"Cannot allocate memory|std::bad_alloc|^MemoryError", re.M), "the host is out of memory"),

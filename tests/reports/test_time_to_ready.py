@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 import msgspec
+from msgspec.structs import replace
 
 from matrix.cells import Cell, RecipeSource
 from matrix.chronicle import Appearance, Chronicle, Moment
@@ -71,6 +72,15 @@ def test_a_release_in_between_that_was_not_tried_makes_an_interval_and_a_loss_is
     for version, status in (("0.8", Status.FAIL), ("1.0", Status.PASS), ("1.1", Status.FAIL)):
         results += whole_cell(tiny(version), correctness=status)
     assert "| 11 to 21, not in alpha-1.1 |" in page(results, known())
+
+
+def test_releases_of_transformers_before_a_class_came_lack_it() -> None:
+    """Tried or not: the class came with 0.9, which was not tried; 1.0 is right."""
+    (chronicle,) = (found := known()).engines
+    names = {one: replace(came, released=dt.date(2026, 1, 11)) for one, came in found.appearances.items()}
+    dated = replace(found, engines=(replace(chronicle, distribution="transformers"),), appearances=names)
+    assert "| 0 to 10 |" in page([*control("1.0"), *whole_cell(tiny("1.0"))], dated)
+    assert "| at most 10 |" in page([*control("1.0"), *whole_cell(tiny("1.0"))], replace(found, appearances=names))
 
 
 def test_a_rebuild_that_errs_tells_nothing_but_that_a_class_is_lacking() -> None:

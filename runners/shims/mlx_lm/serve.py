@@ -38,7 +38,8 @@ class Generator(server.ResponseGenerator):
 
     def _generate(self) -> None:
         try:
-            self.model_provider.load_default()
+            if hasattr(self.model_provider, "load_default"):  # before 0.31.3 it has loaded when it is made
+                self.model_provider.load_default()
             self.loaded.set()
             super()._generate()
         except Exception:
@@ -56,11 +57,13 @@ class Generator(server.ResponseGenerator):
         _, _, *more = super()._tokenize(tokenizer, text, args)
         return request.prompt, [request.prompt], *more
 
-    def _make_state_machine(self, model_key: Any, tokenizer: Any, stop_words: list[str] | None, **more: Any) -> Any:
+    def _make_state_machine(
+        self, model_key: Any, tokenizer: Any, stop_words: list[str] | None, *more: Any, **named: Any
+    ) -> Any:
         if stop_words is not None:
-            return super()._make_state_machine(model_key, tokenizer, stop_words, **more)
+            return super()._make_state_machine(model_key, tokenizer, stop_words, *more, **named)
         with endless(tokenizer):
-            return super()._make_state_machine((model_key, "endless"), tokenizer, [], **more)
+            return super()._make_state_machine((model_key, "endless"), tokenizer, [], *more, **named)
 
     def _serve_single(self, asked: Any, *more: Any) -> None:
         # What cannot be batched goes through a loop that looks for the end of text by itself.
