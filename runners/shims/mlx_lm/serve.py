@@ -62,8 +62,12 @@ class Generator(server.ResponseGenerator):
     ) -> Any:
         if stop_words is not None:
             return super()._make_state_machine(model_key, tokenizer, stop_words, *more, **named)
+        if more:  # before 0.32 the first state is given so, and the machine takes no state without an end
+            from mlx_lm.generate import SequenceStateMachine
+
+            return SequenceStateMachine({}, initial=more[0]), {}
         with endless(tokenizer):
-            return super()._make_state_machine((model_key, "endless"), tokenizer, [], *more, **named)
+            return super()._make_state_machine((model_key, "endless"), tokenizer, [], **named)
 
     def _serve_single(self, asked: Any, *more: Any) -> None:
         # What cannot be batched goes through a loop that looks for the end of text by itself.
