@@ -149,7 +149,7 @@ class _Client(httpx2.Client):
             if tried == TRIES or wait_s > min(LONGEST_WAIT_S, self._patience_s):
                 break
             self._patience_s -= wait_s
-            time.sleep(wait_s)
+            time.sleep(wait_s)  # at most TRIES times, and all waits together within the patience
         raise Infrastructure(f"{said}, asked {tried} time{'s' if tried > 1 else ''}")
 
 

@@ -65,7 +65,7 @@ def test_a_wheel_and_a_checkpoint_of_ones_own_are_asked_like_any_other(
     result = json.loads(file.read_text())
     assert result["provenance"]["build"] == "third-party"
     assert "else as fake-2.2.0." in result["provenance"]["build_note"]
-    assert result["cell"]["model"]["architecture"] == CONFIG["architectures"][0]  # type: ignore[index]
+    assert result["cell"]["model"]["architecture"] == CONFIG["architectures"][0]  # type: ignore[index] # a list
     (python,) = Path(environment["READINESS_CACHE"]).glob("environments/fake-9.9-lab-*/bin/python")
     program = "import iniconfig; print(iniconfig.__version__)"
     assert subprocess.check_output([python, "-c", program], text=True) == "9.9+lab\n"

@@ -228,9 +228,9 @@ def test_our_own_exceptions_are_called_ours() -> None:
 
 
 SHIM = """Traceback (most recent call last):
-  File "/work/runners/shims/llama_server/serve.py", line 69, in <module>
+  File "/readiness/runners/shims/llama_server/serve.py", line 69, in <module>
     main()
-  File "/work/runners/shims/llama_server/serve.py", line 47, in params_of
+  File "/readiness/runners/shims/llama_server/serve.py", line 47, in params_of
     params.hostnames = [words.host]
     ^^^^^^^^^^^^^^^^
 """

@@ -49,7 +49,8 @@ def test_an_image_becomes_a_release_by_its_tag_or_by_what_it_is_called(
     """It is pulled by its digest where the reference has one; whose build it is nobody knows."""
     release = own.of_image(reference, version, VLLM, GPU)
     assert release.id == release_id
-    assert cell(release).image is not None and cell(release).image.name == name  # type: ignore[union-attr]
+    image = cell(release).image
+    assert image is not None and image.name == name
     assert cell(release).build == "third-party"
     assert cell(release).build_note.startswith("The image ")
 

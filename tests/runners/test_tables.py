@@ -94,7 +94,7 @@ def test_a_release_comes_last_and_a_nightly_one_takes_the_place_of_the_last() ->
     assert first.startswith(before)
     assert "build_env" not in first[len(before) :]  # empty, as it is where nothing is said
     commented = first.replace('channel = "nightly"', 'channel = "nightly" # moves') + "\n# the end\n"
-    image = msgspec.structs.replace(NIGHTLY.image, digest=f"sha256:{'b' * 64}")  # type: ignore[type-var]
+    image = msgspec.structs.replace(NIGHTLY.image, digest=f"sha256:{'b' * 64}")  # type: ignore[type-var] # it has one
     tomorrow = msgspec.structs.replace(NIGHTLY, version="nightly-20261201", image=image)
     second = tables.with_releases(commented, [tomorrow])
     changed = {(old, new) for old, new in zip(commented.splitlines(), second.splitlines(), strict=True) if old != new}
