@@ -28,6 +28,8 @@ CHUNKED_SEQUENCES = 8
 
 LACKING_ON_CPU = re.compile(
     r"Error: .*(?:\bnot supported on CPU\b|\bCPU .*\brequires BF16\b|\bsupported only for CUDA\b)"
+    # The kernel for processors with AMX, which declines some shapes rather than compute them slowly.
+    r"|Error: CPU .*\bkernel cannot be used for a layer\b"
     # A kernel for CPUs that was not built for this dtype, in torch's words.
     r"|NotImplementedError: \"\w+_kernel_impl\" not implemented for '"
     # Of Triton, which CPUs have not, there is a placeholder.

@@ -136,6 +136,7 @@ def test_an_architecture_that_an_engine_only_warned_of_is_not_unknown_to_it() ->
         ),
         (vllm.ENGINE, "AssertionError: CPU GDN attention requires BF16.", None),
         (vllm.ENGINE, "NotImplementedError: \"causal_conv1d_fwd_kernel_impl\" not implemented for 'Float'", None),
+        (vllm.ENGINE, "RuntimeError: CPU fused-MoE AMX grouped-gemm kernel cannot be used for a layer with", None),
         (vllm.ENGINE, "AttributeError: module 'triton' has no attribute 'next_power_of_2'", None),
         (sglang.ENGINE, "ModuleNotFoundError: No module named 'sgl_kernel.mamba'", None),
         (sglang.ENGINE, "[2026-11-26 18:19:57] AssertionError: only supports fa4 attention backend, got torch_native",

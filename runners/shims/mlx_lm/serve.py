@@ -31,10 +31,15 @@ class Fresh(server.CompletionRequest):
     """A request that uses nothing of earlier prompts."""
 
 
+class Endless(list[str]):
+    """Stop words where nothing ends the text but the number of tokens."""
+
+
 class Generator(server.ResponseGenerator):
-    """The thread that loads and generates. Stop words that are None: nothing stops it but the number of tokens."""
+    """The thread that loads and generates."""
 
     loaded = threading.Event()
+    ends_by_state = hasattr(server.ResponseGenerator, "_make_state_machine")  # not in 0.31.1: one end for a whole batch
 
     def _generate(self) -> None:
         try:
@@ -54,25 +59,30 @@ class Generator(server.ResponseGenerator):
             return super()._tokenize(tokenizer, request, args)
         # Of text it also says how the prompt is parted and in which state it ends, in more words with each release.
         text = server.CompletionRequest(**{**vars(request), "prompt": "a"})
-        _, _, *more = super()._tokenize(tokenizer, text, args)
-        return request.prompt, [request.prompt], *more
+        tokens = super()._tokenize(tokenizer, text, args)
+        return (request.prompt, [request.prompt], *tokens[2:]) if isinstance(tokens, tuple) else request.prompt
+
+    def _is_batchable(self, args: Any) -> Any:
+        return super()._is_batchable(args) and (self.ends_by_state or not isinstance(args.stop_words, Endless))
 
     def _make_state_machine(
-        self, model_key: Any, tokenizer: Any, stop_words: list[str] | None, *more: Any, **named: Any
+        self, model_key: Any, tokenizer: Any, stop_words: list[str], initial_state: str = "", **named: Any
     ) -> Any:
-        if stop_words is not None:
-            return super()._make_state_machine(model_key, tokenizer, stop_words, *more, **named)
-        if more:  # before 0.32 the first state is given so, and the machine takes no state without an end
+        if initial_state:  # before 0.32
+            named["initial_state"] = initial_state
+        if not isinstance(stop_words, Endless):
+            return super()._make_state_machine(model_key, tokenizer, stop_words, **named)
+        if initial_state:  # then a state without an end breaks it, and so does having no sequence
             from mlx_lm.generate import SequenceStateMachine
 
-            return SequenceStateMachine({}, initial=more[0]), {}
+            return SequenceStateMachine({}, initial=initial_state), {(): ""}
         with endless(tokenizer):
             return super()._make_state_machine((model_key, "endless"), tokenizer, [], **named)
 
     def _serve_single(self, asked: Any, *more: Any) -> None:
         # What cannot be batched goes through a loop that looks for the end of text by itself.
         *_, args = asked
-        with endless(self.model_provider.tokenizer) if args.stop_words is None else nullcontext():
+        with endless(self.model_provider.tokenizer) if isinstance(args.stop_words, Endless) else nullcontext():
             super()._serve_single(asked, *more)
 
 
@@ -103,7 +113,7 @@ class Handler(server.APIHandler):
         return Fresh(**vars(request)) if self.body.get("fresh") else request
 
     def handle_completion(self, request: Any, stop_words: list[str]) -> None:
-        super().handle_completion(request, None if self.body.get("ignore_eos") else stop_words)
+        super().handle_completion(request, Endless() if self.body.get("ignore_eos") else stop_words)
 
     def generate_response(self, *given: Any, **more: Any) -> Any:
         answer = super().generate_response(*given, **more)
