@@ -108,6 +108,12 @@ class Handler(server.APIHandler):
         self.end_headers()
         self.wfile.write(json.dumps({"version": server.__version__, "engine": "mlx-lm"}).encode())
 
+    def validate_model_parameters(self) -> None:
+        asked = self.top_logprobs
+        self.top_logprobs = min(asked, 10)  # 0.31.1 knows how to list more, and refuses to
+        super().validate_model_parameters()
+        self.top_logprobs = asked
+
     def handle_text_completions(self) -> Any:
         request = super().handle_text_completions()
         return Fresh(**vars(request)) if self.body.get("fresh") else request
