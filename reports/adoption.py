@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 
 from matrix.cells import Record
+from matrix.chronicle import Moment
 from matrix.errors import ARCHITECTURE_UNKNOWN
 from matrix.results import Result
 from reports import levels, ready
@@ -107,26 +108,36 @@ def _measured(release: str, by_place: Sequence[Sequence[Change]]) -> Measured:
 
 
 def days_to_levels(
-    since: dt.date | None, by_engine: Mapping[str, Sequence[Measured]], today: dt.date
+    since: dt.date | None,
+    by_engine: Mapping[str, Sequence[Measured]],
+    today: dt.date,
+    made: Mapping[str, Sequence[Moment]],
 ) -> dict[str, dict[int, Days]]:
     """Days from a day until each engine's first release with each level that one of them has.
 
-    Empty where that day is not known. Negative: the engine had it before.
+    Empty where that day is not known. Negative: the engine had it before. `made` are the releases of an engine that are
+    known to be there, measured or not: one that was not measured makes an interval.
     """
     if since is None:
         return {}
-    found = {engine: _days(since, releases, today) for engine, releases in sorted(by_engine.items())}
+    found = {engine: _days(since, some, today, made.get(engine, ())) for engine, some in sorted(by_engine.items())}
     return {engine: days for engine, days in found.items() if days}
 
 
-def _days(since: dt.date, releases: Sequence[Measured], today: dt.date) -> dict[int, Days]:
+def _days(since: dt.date, releases: Sequence[Measured], today: dt.date, made: Sequence[Moment]) -> dict[int, Days]:
     best = max((one.level for one in releases if one.level is not None), default=-1)
-    return {level: _days_to(level, since, releases, today) for level in range(best + 1)}
+    named = {one.release for one in releases}
+    unasked = [
+        Tried(release=one.release, released=one.released, state="unknown") for one in made if one.release not in named
+    ]
+    return {level: _days_to(level, since, releases, today, unasked) for level in range(best + 1)}
 
 
-def _days_to(level: int, since: dt.date, releases: Sequence[Measured], today: dt.date) -> Days:
+def _days_to(
+    level: int, since: dt.date, releases: Sequence[Measured], today: dt.date, unasked: Sequence[Tried]
+) -> Days:
     tried = [Tried(release=one.release, released=one.released, state=_state(one, level)) for one in releases]
-    known = ready.span(tried, today)
+    known = ready.span([*tried, *unasked], today)
     low, high = ready.bounds(known, since)
     return Days(at_least=low, at_most=high, release=known.release)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from matrix.bisection import Bisection
 from matrix.cells import Model, Record
-from matrix.chronicle import Appearance
+from matrix.chronicle import Appearance, Moment
 from matrix.results import Result
 from reports import adoption, chronicles, nights, questions, searches, speeds
 from reports.adoption import Days, Measured
@@ -53,6 +53,8 @@ class Gathered(Record, frozen=True, kw_only=True):
     """By run and cell."""
     measured: dict[str, dict[str, tuple[Measured, ...]]]
     """By model and engine: what each release has shown."""
+    made: dict[str, tuple[Moment, ...]]
+    """By engine: the releases that the time machine knows of, measured or not."""
     appearances: dict[str, Appearance]
     """By architecture: when its class came to transformers."""
 
@@ -92,7 +94,7 @@ class Gathered(Record, frozen=True, kw_only=True):
         found = self.models[model]
         came = self.appearances.get(found.architecture)
         since = found.released or (came.released if came is not None else None)
-        return adoption.days_to_levels(since, self.measured.get(model, {}), self.today)
+        return adoption.days_to_levels(since, self.measured.get(model, {}), self.today, self.made)
 
     def by_cell(self) -> dict[str, list[Standing]]:
         """What stands, cell by cell."""
@@ -137,6 +139,7 @@ def gather(store: Store, *, made_at: dt.datetime) -> Gathered:
         bisections=searched.bisections,
         about=questions.about_cells(store, launches),
         measured=adoption.measured(changes),
+        made={one.engine: one.moments for one in known.engines},
         appearances=known.appearances,
     )
 

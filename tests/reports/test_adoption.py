@@ -7,6 +7,7 @@ import datetime as dt
 import msgspec
 import pytest
 
+from matrix.chronicle import Moment
 from matrix.errors import ARCHITECTURE_UNKNOWN
 from matrix.results import Result, Status
 from reports.adoption import choice, days_to_levels, decided_share, measured
@@ -80,8 +81,8 @@ def change(
     )  # fmt: skip
 
 
-def words(changes: list[Change]) -> dict[str, dict[int, str]]:
-    found = days_to_levels(dt.date(2026, 1, 2), measured(changes)["small"], dt.date(2026, 1, 10))
+def words(changes: list[Change], **made: list[Moment]) -> dict[str, dict[int, str]]:
+    found = days_to_levels(dt.date(2026, 1, 2), measured(changes)["small"], dt.date(2026, 1, 10), made)
     return {engine: {level: days.words for level, days in by_level.items()} for engine, by_level in found.items()}
 
 
@@ -107,9 +108,17 @@ def test_what_somebody_elses_build_breaks_is_not_known_of_the_engine() -> None:
     assert words(official)["alpha"][1] == "3"
 
 
+def test_a_release_in_between_that_nobody_asked_makes_an_interval() -> None:
+    """The time machine knows that it is there; those that were measured are in its list as well."""
+    made = [Moment(release=f"alpha-{n}", released=dt.date(2026, 1, day)) for n, day in (("1", 3), ("1.5", 4), ("2", 7))]
+    short = [change("alpha-1", 3, Status.CRASH), change("alpha-2", 7)]
+    assert words(short, alpha=made)["alpha"][1] == "2 to 5"
+    assert words(short, alpha=[made[0], made[2]], beta=made)["alpha"][1] == "5"
+
+
 def test_days_are_counted_from_nothing_where_nobody_knows_from_what() -> None:
     """A model without a day of release."""
-    assert days_to_levels(None, measured([change("alpha-1", 3)])["small"], dt.date(2026, 1, 10)) == {}
+    assert days_to_levels(None, measured([change("alpha-1", 3)])["small"], dt.date(2026, 1, 10), {}) == {}
 
 
 @pytest.mark.parametrize(("loading", "share"), [(Status.PASS, 1.0), (Status.ERROR, 0.5), (Status.CRASH, 1.0)])
