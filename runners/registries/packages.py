@@ -33,7 +33,7 @@ def folder(package: str) -> Path:
 
 def assigned(path: Path, name: str) -> ast.expr | None:
     """The expression that a module assigns to a name, outside of functions and classes."""
-    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+    for statement in ast.parse(path.read_text(encoding="utf-8-sig")).body:
         targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
         if any(isinstance(target, ast.Name) and target.id == name for target in targets):
             return getattr(statement, "value", None)
@@ -71,6 +71,6 @@ def backend_compatible() -> list[str]:
 
 
 def _compatible(path: Path, wanted: set[str]) -> Iterator[str]:
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8-sig")
     if f"{BACKEND_FLAG} = True" in text:
         yield from (name for name in wanted if f"\nclass {name}(" in text)

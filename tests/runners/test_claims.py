@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from matrix.errors import EngineCrashed
 from runners import claims
 from runners.claims import Registry
 from runners.engine import Claim, Environment
+from runners.registries import packages
 from runners.registry import engines
 
 REGISTRY = Registry(by="architecture", native=("OneForCausalLM",), fallback=("ItsForCausalLM",))
@@ -52,6 +54,14 @@ def test_a_crash_carries_what_was_claimed() -> None:
     with pytest.raises(EngineCrashed) as caught, claims.told(claim):
         raise EngineCrashed("exited with code 1 while loading")
     assert caught.value.__notes__ == ["the release's registry names OneForCausalLM"]
+
+
+def test_a_module_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    """SGLang 0.5.17 has one."""
+    (tmp_path / "model.py").write_text('EntryClass = "One"\n', encoding="utf-8-sig")
+    found = packages.assigned(tmp_path / "model.py", "EntryClass")
+    assert found is not None
+    assert ast.literal_eval(found) == "One"
 
 
 @pytest.mark.engine
