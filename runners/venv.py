@@ -27,12 +27,18 @@ KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH",
 """What an engine sees of the caller's environment: no token, no PYTHONPATH, no proxy."""
 
 
+HIGHEST_PORT = 55_535
+"""SGLang 0.5.13 wants the one that is 10,000 higher, too."""
+
+
 def free_port() -> int:
     """A port of the loopback interface that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
+    while True:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port: int = listener.getsockname()[1]
+        if port <= HIGHEST_PORT:
+            return port
 
 
 @contextmanager

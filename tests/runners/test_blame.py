@@ -502,3 +502,8 @@ def test_listing_an_id_that_the_model_has_no_row_for_fails(tmp_path: Path) -> No
     verdict = is_right(tmp_path, "lists-id=300")
     assert verdict.status is Status.FAIL
     assert verdict.reason == "lists token id 300 at position 5, outside the model's vocabulary of 300"
+
+
+def test_a_port_leaves_room_for_one_that_an_engine_derives_from_it() -> None:
+    """One that is 10,000 higher must be a port, too."""
+    assert all(venv.free_port() + 10_000 <= 65_535 for _ in range(200))
