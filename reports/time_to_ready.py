@@ -143,8 +143,14 @@ def _engine(chronicle: Chronicle, found: Sequence[Wait]) -> list[str]:
         row(["---"] * (1 + len(heads))),
         *(row([one.model, *(MARKS[one.kinds[index]] for index in tried)]) for one in found),
         "",
+        *_silent([one for one in chronicle.moments if not one.untried and one not in named]),
         *_untried(chronicle.moments),
     ]
+
+
+def _silent(moments: Sequence[Moment]) -> list[str]:
+    names = ", ".join(one.release for one in moments)
+    return [f"- Asked, and right of nothing, so that they tell nothing of the engine: {names}", ""] if names else []
 
 
 def _untried(moments: Sequence[Moment]) -> list[str]:

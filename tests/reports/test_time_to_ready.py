@@ -101,3 +101,5 @@ def test_a_release_of_which_nothing_is_right_tells_nothing_of_its_engine() -> No
     text = page(results, known())
     assert "| at most 11 |" in text
     assert "0.8<br>" not in text
+    others = {"v0": "it cannot be installed", "v1": "it cannot be installed"}
+    assert "tell nothing of the engine: alpha-0.8\n" in page(results, known(**others))
