@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from probes import client, correctness, loading, throughput
 from probes.tables import matrix as packaged
@@ -19,6 +20,10 @@ from runners.engine import Environment
 from runners.images import Ready
 from tests.fake_engine import bench, whole_matrix
 from tests.probes.reference_runs import Runs, runs
+
+# No timing decides a test: a busy machine is slow in drawing the first example, too.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 ROOT = Path(__file__).parents[1]
 
