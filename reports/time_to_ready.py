@@ -101,7 +101,7 @@ def render(found: Sequence[Wait], known: Chronicles, *, made_at: dt.datetime) ->
         "was tried is right. Two numbers: between them lie releases that were not tried, or of which the build at hand "
         "cannot tell. It says nothing of released weights, of other devices, or of speed.",
         "",
-        f"![Bounds of the days for each architecture and engine]({PICTURE})",
+        f"![Bounds of the days for each checkpoint and engine]({PICTURE})",
         "",
         row(["class", "checkpoint", "in transformers since", *(chronicle.engine for chronicle in engines)]),
         row(["---"] * (3 + len(engines))),

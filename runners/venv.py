@@ -28,17 +28,21 @@ KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH",
 
 
 HIGHEST_PORT = 55_535
-"""SGLang 0.5.13 wants the one that is 10,000 higher, too."""
+"""Engines derive ports from theirs, the farthest that is known 10,000 higher."""
+PORT_TRIES = 50
+"""The usual range ends at 60,999, so one try in five is too high; on a host with other ranges all may be."""
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody listens on now."""
-    while True:
+    """A port of the loopback interface that nobody listens on now: not above HIGHEST_PORT, where the host has such."""
+    port = 0
+    for _ in range(PORT_TRIES):
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
-            port: int = listener.getsockname()[1]
+            port = listener.getsockname()[1]
         if port <= HIGHEST_PORT:
-            return port
+            break
+    return port
 
 
 @contextmanager
